@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs'
+import license from 'rollup-plugin-license'
+
+const { dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+const installed = Object.keys({ ...dependencies, ...peerDependencies })
+
+// One CommonJS build, which `import` reads as well as `require`: two builds would be two copies of every class.
+// What is published as an ES module only (file-type) is taken in, because Jest cannot load such packages.
+export default {
+  input: { index: 'src/index.ts', s3: 'src/storage/s3.ts' },
+  platform: 'node',
+  external: [/^node:/, ...installed.map((name) => new RegExp(`^${name}(/|$)`))],
+  tsconfig: 'tsconfig.json',
+  plugins: [license({ thirdParty: { output: 'dist/THIRD-PARTY-LICENSES.txt' } })],
+  output: {
+    dir: 'dist',
+    format: 'cjs',
+    entryFileNames: '[name].js',
+    chunkFileNames: 'shared/[name].js',
+    sourcemap: true,
+    dynamicImportInCjs: false,
+  },
+}

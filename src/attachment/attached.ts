@@ -1,0 +1,165 @@
+import type { Readable } from 'node:stream'
+import { checkStyleName, type Definition } from '../definition/definition'
+import { UsageError } from '../errors'
+import { encodeKey, type Storage } from '../storage/storage'
+import type { TemplateContext } from '../template/tokens'
+import { type AttachmentRecord, type Failure, type Meta, type StyleRecord, templateContext } from './record'
+
+declare const styleNames: unique symbol
+
+/** What an attached file knows besides its columns: set once for each entity's attachment, when `connect()` is called. */
+export interface Surroundings {
+  /** The entity's class name, for templates. */
+  readonly entity: string
+  readonly staging: Storage
+  /** Throws a `UsageError` for a name that is not configured. */
+  storage(name: string | undefined): Storage
+}
+
+/**
+ * The value on an entity: `user.avatar`. Its own properties are the columns; everything else is worked out from them,
+ * with no query and no file access but for `signedUrl()` and `stream()`.
+ */
+export class Attached<S extends string = never> {
+  /** Set by the decorator on a class of its own for each attachment. */
+  static readonly definition: Definition | undefined
+  /** Set by `connect()` on a class of its own for each connected entity. */
+  static readonly surroundings: Surroundings | undefined
+  declare readonly [styleNames]: (style: S | 'original') => S | 'original'
+
+  /** What the file is called, made safe. Null without a file, like the other facts. */
+  declare readonly fileName: string | null
+  /** By the file's bytes, not by what anybody said. */
+  declare readonly contentType: string | null
+  /** Bytes. */
+  declare readonly fileSize: number | null
+  /** When it was attached. */
+  declare readonly updatedAt: Date | null
+  /** SHA-256 of the original, in hex. */
+  declare readonly fingerprint: string | null
+  /** Random, new for every file. */
+  declare readonly version: string | null
+  /** True from save until every style is verified in the storage. */
+  declare readonly processing: boolean
+  /** When a job was last enqueued for it, or began with it. */
+  declare readonly attemptedAt: Date | null
+  /** Why its job gave up; null otherwise. */
+  declare readonly error: Failure | null
+  /** What the library remembers: not for use. */
+  declare readonly meta: Meta | null
+
+  /** Whether a file is attached. */
+  get present(): boolean {
+    return this.fileName != null
+  }
+
+  /** Pixels of the original as it is looked at, or null where it has none. */
+  get width(): number | null {
+    return this.meta?.styles['original']?.width ?? null
+  }
+
+  get height(): number | null {
+    return this.meta?.styles['original']?.height ?? null
+  }
+
+  /**
+   * Where a browser finds the style: once it is made, its own URL; until then `processingUrl`, else `defaultUrl`, else
+   * the original's. Null when there is nothing to show. Throws a `UsageError` for a style that is not declared.
+   */
+  url(style: S | 'original' = 'original'): string | null {
+    const record = recordOf(this, style)
+    const own = record && ownUrl(this, style, record)
+    if (own || record?.written) return own ?? null
+    const { definition } = attachmentOf(this)
+    const context = contextOf(this, style)
+    const processing = this.processing ? definition.processingUrl(style, this, context) : null
+    const fallback = processing ?? definition.defaultUrl(style, this, context)
+    const original = this.meta?.styles['original']
+    return fallback ?? (record && original ? ownUrl(this, 'original', original) : null)
+  }
+
+  /** The style's key in its storage, planned or written; null without a file. */
+  path(style: S | 'original' = 'original'): string | null {
+    return recordOf(this, style)?.key || null
+  }
+
+  /**
+   * A URL that works for `expiresIn` seconds (default 3600), for files that are not public. What is not made yet
+   * answers like `url()`.
+   *
+   * @param fileName asks the browser to save the file, under this name
+   */
+  async signedUrl(style: S | 'original' = 'original', { expiresIn = 3600, fileName }: { expiresIn?: number; fileName?: string } = {}): Promise<string | null> {
+    const record = recordOf(this, style)
+    if (!record?.written) return this.url(style)
+    const { definition, surroundings } = attachmentOf(this)
+    const storage = surroundings.storage(this.meta?.storage)
+    if (!storage.signedUrl) {
+      throw new UsageError('no_signed_urls', `${surroundings.entity}.${definition.property} is in a storage that signs no URLs: use url(), or keep it in s3Storage`)
+    }
+    return storage.signedUrl(record.key, { expiresIn, fileName })
+  }
+
+  /** The style's bytes: from the storage, or from the staging while it waits there. Rejects with `not_ready` when it is in neither. */
+  async stream(style: S | 'original' = 'original'): Promise<Readable> {
+    const { definition, surroundings } = attachmentOf(this)
+    const record = recordOf(this, style)
+    if (record?.written) return surroundings.storage(this.meta?.storage).read(record.key)
+    if (record?.staged) return surroundings.staging.read(record.staged)
+    const why = this.present ? `'${style}' is not made yet` : 'no file is attached'
+    throw new UsageError('not_ready', `${surroundings.entity}.${definition.property} has nothing to read: ${why}`)
+  }
+
+  /** URLs and facts for an API's answer; never keys, digests or the text of errors. */
+  toJSON() {
+    const styles = Object.keys(this.meta?.styles ?? {}).filter((name) => name !== 'original') as S[]
+    return {
+      present: this.present,
+      processing: this.processing ?? false,
+      failed: this.error != null,
+      fileName: this.fileName ?? null,
+      contentType: this.contentType ?? null,
+      fileSize: this.fileSize ?? null,
+      updatedAt: this.updatedAt ?? null,
+      width: this.width,
+      height: this.height,
+      url: this.url(),
+      styles: Object.fromEntries(styles.map((style) => [style, this.url(style)])) as Record<S, string | null>,
+    }
+  }
+}
+
+/** An attached file of whatever styles. */
+// biome-ignore lint/suspicious/noExplicitAny: styles are invariant on purpose, so nothing else stands for all of them
+export type AnyAttached = Attached<any>
+
+/** Definition and surroundings of a value's class. Throws a `UsageError` before `connect()`. */
+export function attachmentOf(value: AnyAttached): { definition: Definition; surroundings: Surroundings } {
+  const { definition, surroundings } = value.constructor as typeof Attached
+  if (!definition || !surroundings) {
+    const name = definition ? `${definition.entity}.${definition.property}` : 'this attachment'
+    throw new UsageError('not_connected', `${name} is not connected: call await attachments.connect(dataSource) first, and let TypeORM or attach() make the value`)
+  }
+  return { definition, surroundings }
+}
+
+/** What the row knows of a style; undefined where the file has none. Throws for a name nobody declared. */
+function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
+  const record = value.meta?.styles[style]
+  if (!record) checkStyleName((value.constructor as typeof Attached).definition, style)
+  return record
+}
+
+/** The URL of exactly this style, if it has one now. */
+function ownUrl(value: AnyAttached, style: string, { key, written, staged }: StyleRecord): string | null {
+  const { definition, surroundings } = attachmentOf(value)
+  if (!written) return staged === undefined ? null : surroundings.staging.url(staged)
+  if (!definition.url) return surroundings.storage(value.meta?.storage).url(key)
+  return definition.url.render({ ...contextOf(value, style), key }, encodeKey)
+}
+
+/** What a template may ask about a style of a value. */
+function contextOf(value: AnyAttached, style: string): TemplateContext {
+  const { definition, surroundings } = attachmentOf(value)
+  return templateContext(surroundings.entity, definition.property, style, value.present ? (value as AttachmentRecord) : null)
+}

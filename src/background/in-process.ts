@@ -1,0 +1,79 @@
+import fastq from 'fastq'
+import { type BackgroundAdapter, type Perform, TryLater } from './adapter'
+import type { Job } from './job'
+
+export interface InProcessOptions {
+  /** Jobs at a time. Default 2. */
+  concurrency?: number
+}
+
+interface Task {
+  readonly job: Job
+  readonly attempt: number
+}
+
+/**
+ * Jobs run later in the process that saved. Nothing to install; what is queued ends with the process, and
+ * `requeueLost()` finds it again.
+ *
+ */
+export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}): BackgroundAdapter {
+  let perform: Perform | undefined
+  let closed = false
+  const delayed = new Set<NodeJS.Timeout>()
+  const waiting = new Set<() => void>()
+
+  const queue = fastq.promise(async ({ job, attempt }: Task) => {
+    try {
+      await perform?.(job, attempt)
+    } catch (error) {
+      if (!(error instanceof TryLater)) throw error
+      if (!closed) later({ job, attempt: attempt + 1 }, error.delay)
+    } finally {
+      setImmediate(tellIdle)
+    }
+  }, concurrency)
+
+  function later(task: Task, delay: number): void {
+    const timer = setTimeout(() => {
+      delayed.delete(timer)
+      push(task)
+    }, delay)
+    delayed.add(timer)
+  }
+
+  function push(task: Task): void {
+    queue.push(task).catch((error) => process.emitWarning(`a job failed outside of its row: ${error}`, 'AttachmentWarning'))
+  }
+
+  function tellIdle(): void {
+    if (!queue.idle() || delayed.size > 0) return
+    for (const tell of waiting) tell()
+    waiting.clear()
+  }
+
+  const idle = () =>
+    new Promise<void>((resolve) => {
+      waiting.add(resolve)
+      tellIdle()
+    })
+
+  return {
+    start(given) {
+      perform = given
+    },
+    async enqueue(job) {
+      if (!closed) push({ job, attempt: 1 })
+    },
+    work: async () => ({ stop: idle }),
+    idle,
+    async close() {
+      closed = true
+      for (const timer of delayed) clearTimeout(timer)
+      delayed.clear()
+      // what has not begun is left to requeueLost(): its rows say that they wait
+      queue.kill()
+      await idle()
+    },
+  }
+}

@@ -1,0 +1,50 @@
+import { fileTypeFromBuffer } from 'file-type'
+import { lookup } from 'mime-types'
+
+const unknown = 'application/octet-stream'
+
+/** Types that are written down as text, of which no magic number tells: here the name has to. */
+const textual = /^text\/|[/+](json|xml|yaml|javascript|x-ndjson|sql|rtf)$/
+
+/**
+ * The content type by what the bytes say. Text without any mark of its own (CSV, JSON …) takes the type that `hint`,
+ * or else its file name, gives it, if that is a type of text; whatever else cannot be told is `application/octet-stream`.
+ *
+ * @param head the file's beginning, 4 KiB or more where there is so much
+ * @param hint what the developer says it is; never what a client says
+ */
+export async function contentTypeOf(head: Uint8Array, fileName: string, hint?: string): Promise<string> {
+  const found = await fileTypeFromBuffer(head)
+  const type = found?.mime.split(';')[0] ?? unknown
+  if (type !== unknown && type !== 'application/xml') return aliases[type] ?? type
+  if (looksLikeSvg(head)) return 'image/svg+xml'
+  if (type === unknown && !isText(head)) return unknown
+  const named = hint ?? (lookup(fileName) || 'text/plain')
+  // a picture is one by its bytes alone: calling text `image/svg+xml` or `.png` does not make it one
+  return textual.test(named) && !named.startsWith('image/') ? named : found ? type : 'text/plain'
+}
+
+/** Other names under which file-type reports what everybody calls otherwise. */
+const aliases: Readonly<Record<string, string>> = { 'image/apng': 'image/png', 'image/jpg': 'image/jpeg' }
+
+function looksLikeSvg(head: Uint8Array): boolean {
+  const text = Buffer.from(head).toString('latin1')
+  return /^(?:\u00ef\u00bb\u00bf)?\s*(?:<\?xml[^>]*\?>\s*|<!--[\s\S]*?-->\s*|<!DOCTYPE[^>[]*(?:\[[\s\S]*?\]\s*)?>\s*)*<svg[\s>]/i.test(text)
+}
+
+function isText(head: Uint8Array): boolean {
+  if (head.includes(0)) return false
+  // the head may end in the middle of a character: up to three bytes of it are no reason for doubt
+  for (let cut = 0; cut < 4; cut++) {
+    try {
+      new TextDecoder('utf-8', { fatal: true }).decode(head.subarray(0, head.length - cut))
+      return true
+    } catch {}
+  }
+  return false
+}
+
+/** Whether a type is in a list such as `['image/*', 'application/pdf']`; `'any'` takes everything. */
+export function accepts(accept: readonly string[] | 'any', contentType: string): boolean {
+  return accept === 'any' || accept.some((pattern) => pattern === contentType || (pattern.endsWith('/*') && contentType.startsWith(pattern.slice(0, -1))))
+}

@@ -1,0 +1,100 @@
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { Readable } from 'node:stream'
+import type { ReadableStream as WebStream } from 'node:stream/web'
+import { messageOf, RefusedFileError, UsageError } from '../errors'
+
+/** A file somewhere that can be opened when it is needed. Made by `fromPath()`; a request body cannot imitate one. */
+export class FileSource {
+  constructor(
+    readonly open: () => Promise<Readable>,
+    readonly fileName?: string,
+  ) {}
+}
+
+/** What multer's memory storage, and so NestJS, hands over. */
+export interface BufferedUpload {
+  readonly buffer: Uint8Array
+  readonly originalname?: string
+}
+
+/** What `@fastify/multipart` hands over. */
+export interface StreamedUpload {
+  readonly file: Readable
+  readonly filename?: string
+}
+
+/** Everything that `attach()` can read a file from. */
+export type Source = Uint8Array | ArrayBufferView | ArrayBuffer | Readable | WebStream<Uint8Array> | Blob | BufferedUpload | StreamedUpload | FileSource
+
+/**
+ * A file on this machine's disk, such as one that formidable or multer's disk storage has put there. It is copied and
+ * left where it is. Never give it a path that came with a request.
+ *
+ * @param fileName the name a person gave it; default the last part of `path`
+ */
+export function fromPath(path: string, { fileName = basename(path) }: { fileName?: string } = {}): FileSource {
+  return new FileSource(async () => {
+    const found = await stat(path).catch((error) => {
+      throw new RefusedFileError('source_failed', `cannot read the file to attach: ${messageOf(error)}`, { cause: error })
+    })
+    if (!found.isFile()) throw new RefusedFileError('source_failed', `cannot attach ${path}: it is no regular file`)
+    return createReadStream(path, { highWaterMark: 256 * 1024 })
+  }, fileName)
+}
+
+export interface OpenSource {
+  readonly stream: Readable
+  readonly fileName?: string
+}
+
+/** Opens whatever was given. Refuses what a JSON body could contain, naming the way that works. */
+export async function openSource(source: unknown): Promise<OpenSource> {
+  if (source instanceof FileSource) return { stream: await source.open(), fileName: source.fileName }
+  if (source instanceof Readable) return { stream: unread(source) }
+  if (source instanceof Blob) return { stream: fromWeb(source.stream() as WebStream), fileName: 'name' in source ? String(source.name) : undefined }
+  if (source instanceof ReadableStream) return { stream: fromWeb(source) }
+  const bytes = bytesOf(source)
+  if (bytes) return { stream: Readable.from([bytes], { objectMode: false }) }
+  if (source !== null && typeof source === 'object') {
+    const upload = source as Record<string, unknown>
+    const content = bytesOf(upload['buffer'])
+    if (content) return { stream: Readable.from([content], { objectMode: false }), fileName: text(upload['originalname']) }
+    if (upload['file'] instanceof Readable) return { stream: unread(upload['file']), fileName: text(upload['filename']) }
+  }
+  throw refusal(source)
+}
+
+function bytesOf(value: unknown): Buffer | undefined {
+  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+  if (value instanceof ArrayBuffer || value instanceof SharedArrayBuffer) return Buffer.from(value)
+  return undefined
+}
+
+function unread(stream: Readable): Readable {
+  if (stream.readableDidRead || stream.destroyed || stream.readableEnded) {
+    throw new RefusedFileError('source_consumed', 'the stream to attach was already read or closed: attach it before anything else reads it')
+  }
+  return stream
+}
+
+function fromWeb(stream: WebStream): Readable {
+  if (stream.locked) throw new RefusedFileError('source_consumed', 'the web stream to attach is locked: attach it before anything else reads it')
+  return Readable.fromWeb(stream)
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+function refusal(source: unknown): UsageError {
+  const path = ['filepath', 'path'].find((key) => text((source as Record<string, unknown> | null)?.[key]) !== undefined)
+  const what = source === null ? 'null' : typeof source === 'string' ? 'a string' : path ? `an object with a '${path}'` : `a ${typeof source}`
+  const cure = path
+    ? `if your server wrote that file, say so: attach(…, fromPath(file.${path}, { fileName: … }))`
+    : typeof source === 'string'
+      ? 'use fromPath(path) for a file of this machine, or Buffer.from(text) for its content'
+      : 'give a Buffer, a stream, a Blob, an upload of multer (memory) or @fastify/multipart, or fromPath(path)'
+  return new UsageError('source_unknown', `cannot attach ${what}, which a request body could contain: ${cure}`)
+}

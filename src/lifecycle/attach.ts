@@ -1,0 +1,115 @@
+import { Readable } from 'node:stream'
+import { type AnyAttached, Attached } from '../attachment/attached'
+import { type AttachmentRecord, newVersion, type StyleRecord } from '../attachment/record'
+import type { Definition } from '../definition/definition'
+import { RefusedFileError, UsageError } from '../errors'
+import { accepts, contentTypeOf } from '../file/content-type'
+import { cleanFileName } from '../file/file-name'
+import { type Measured, measured } from '../file/measure'
+import { openSource, type Source } from '../file/source'
+import type { ProcessorInput } from '../processor/processor'
+import type { Format, Style } from '../style/style'
+import type { Storage } from '../storage/storage'
+import { contentTypeExtension } from '../template/tokens'
+
+export interface AttachOptions {
+  /** What a person should see as its name. Default: the source's own, if it has one, else `file`. */
+  fileName?: string
+  /** What you know it to be, for text that does not tell by its bytes (CSV, JSON …). Never pass on what a client said. */
+  contentType?: string
+}
+
+/**
+ * Reads a source once, to its end: stages the bytes, tells what they are, and makes the styles that are wanted at once.
+ * What comes back is not in the database yet. A source that is refused leaves nothing behind.
+ */
+export async function receive(
+  definition: Definition,
+  entityName: string,
+  owner: object,
+  source: Source | AnyAttached,
+  options: AttachOptions,
+  staging: Storage,
+): Promise<AttachmentRecord> {
+  const opened = source instanceof Attached ? await reopen(source) : await openSource(source)
+  const fileName = cleanFileName(options.fileName ?? opened.fileName ?? '')
+  const version = newVersion()
+  const folder = `${entityName}/${definition.property}/${version.slice(0, 2)}/${version}`
+  const original = `${folder}/original`
+  const staged = [original]
+  try {
+    const facts = await stage(opened.stream, original, definition, staging)
+    const { contentType, width, height } = await identify(facts, fileName, definition, options, inputFor(staging, original))
+    const styles: Record<string, StyleRecord> = {
+      original: { key: '', contentType, written: false, staged: original, size: facts.size, width, height },
+    }
+    const wanted = definition.processor.reads(contentType) ? definition.stylesFor(owner) : []
+    for (const style of wanted) styles[style.name] = planned(style, definition.processor.formatFor?.(contentType), contentType)
+    const now = wanted.filter(({ name }) => definition.madeAtOnce(name)).map(({ name }) => styles[name]?.style as Style)
+    for await (const made of now.length > 0 ? definition.processor.process(inputFor(staging, original)(contentType), now) : []) {
+      const key = `${folder}/${made.style.name}.${contentTypeExtension(made.contentType)}`
+      staged.push(key)
+      await staging.write(key, made.body, { contentType: made.contentType, size: made.body.length })
+      const { width, height } = made
+      styles[made.style.name] = { ...(styles[made.style.name] as StyleRecord), contentType: made.contentType, staged: key, size: made.body.length, width, height }
+    }
+    return {
+      fileName,
+      contentType,
+      fileSize: facts.size,
+      updatedAt: new Date(),
+      fingerprint: facts.fingerprint,
+      version,
+      processing: true,
+      attemptedAt: null,
+      error: null,
+      meta: { storage: definition.storage ?? '', id: '', styles },
+    }
+  } catch (error) {
+    opened.stream.destroy()
+    await staging.delete(staged).catch(() => undefined)
+    throw error
+  }
+}
+
+/** A style before it is made: its form is settled now, because its key ends in it. */
+function planned(style: Style, usual: Format | undefined, original: string): StyleRecord {
+  const writes = style.format ?? usual
+  const contentType = writes ? `image/${writes === 'jpg' ? 'jpeg' : writes}` : original
+  // an SVG's thumbnail is no SVG: where the form changes without being asked to, it is written down
+  const settled = style.format === undefined && contentType !== original ? { ...style, format: usual } : style
+  return { key: '', contentType, written: false, style: settled as Style }
+}
+
+async function stage(source: Readable, key: string, { maxSize }: Definition, staging: Storage): Promise<Measured> {
+  const { stream, result } = measured(source, { maxSize })
+  await staging.write(key, Readable.from(stream, { objectMode: false }), { contentType: 'application/octet-stream' })
+  return result()
+}
+
+async function identify(
+  { head, cutShort }: Measured,
+  fileName: string,
+  { accept, entity, property, processor }: Definition,
+  { contentType: hint }: AttachOptions,
+  input: (contentType: string) => ProcessorInput,
+): Promise<{ contentType: string; width?: number; height?: number }> {
+  const contentType = await contentTypeOf(head, fileName, hint)
+  if (!accepts(accept, contentType)) {
+    const taken = accept === 'any' ? accept : accept.join(', ')
+    throw new RefusedFileError('type_not_accepted', `${entity}.${property} does not take ${contentType}, which '${fileName}' is by its bytes: it takes ${taken}`)
+  }
+  if (cutShort) throw new RefusedFileError('corrupt_image', `the picture '${fileName}' ends before it is whole: it was cut off on its way`)
+  const found = processor.reads(contentType) ? await processor.identify?.(input(contentType)) : undefined
+  return { contentType, width: found?.width, height: found?.height }
+}
+
+function inputFor(staging: Storage, key: string) {
+  return (contentType: string): ProcessorInput => ({ contentType, path: staging.localPath?.(key), open: () => staging.read(key) })
+}
+
+/** A file that is attached elsewhere is copied. */
+async function reopen(source: AnyAttached) {
+  if (!source.present) throw new UsageError('nothing_attached', 'the attached file to copy is empty: look at .present first')
+  return { stream: await source.stream('original'), fileName: source.fileName ?? undefined }
+}

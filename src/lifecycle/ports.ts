@@ -1,0 +1,22 @@
+import type { Rows } from '../attachment/rows'
+import type { RowRef } from '../background/job'
+import type { Definition } from '../definition/definition'
+import type { Storage } from '../storage/storage'
+
+/** Everything outside that the life of a file needs. */
+export interface Ports {
+  readonly rows: Rows
+  readonly staging: Storage
+  /** Throws a `UsageError` for a name that is not configured. */
+  storage(name: string): Storage
+  /** Throws a `UsageError` for an attachment that does not exist. */
+  definition(entity: RowRef['entity'], attachment: string): Definition
+  readonly retry: RetryPolicy
+}
+
+export interface RetryPolicy {
+  /** How often a job is tried before its file counts as failed. */
+  readonly attempts: number
+  /** Milliseconds before the attempt after this one, which counts from 1. */
+  backoff(attempt: number): number
+}

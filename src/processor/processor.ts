@@ -1,0 +1,41 @@
+import type { Readable } from 'node:stream'
+import type { Size } from '../style/geometry'
+import type { Format, Style } from '../style/style'
+
+/** A file that a processor reads. */
+export interface ProcessorInput {
+  readonly contentType: string
+  /** Where it lies on this machine, if it does; prefer it to `open()`. */
+  readonly path?: string
+  open(): Promise<Readable>
+}
+
+/** A style as it was made. */
+export interface Made {
+  readonly style: Style
+  readonly body: Uint8Array
+  readonly contentType: string
+  /** Pixels, where that means something. */
+  readonly width?: number
+  readonly height?: number
+}
+
+/** What a processor can tell of a file without making anything. */
+export interface Identified extends Size {
+  readonly contentType: string
+}
+
+/**
+ * Makes styles. `imageProcessor()` is the built-in example; to write one, `process` alone is enough.
+ * Errors that no retry can mend are `ProcessingError`s.
+ */
+export interface Processor {
+  /** Whether it can read files of this content type. One that cannot is passed over, and files that none reads get no styles. */
+  reads(contentType: string): boolean
+  /** The form it will give a style when none is declared. Default: that of the original. */
+  formatFor?(contentType: string): Format | undefined
+  /** Content type and pixel size by its own reading of the bytes. Throws a `RefusedFileError` when they are not what they seem. */
+  identify?(input: ProcessorInput): Promise<Identified | undefined>
+  /** Makes every one of these styles, and yields each as soon as it exists, in any order. */
+  process(input: ProcessorInput, styles: readonly Style[]): AsyncIterable<Made>
+}

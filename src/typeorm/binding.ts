@@ -1,0 +1,93 @@
+import type { DataSource, EntityMetadata, ObjectLiteral } from 'typeorm'
+import { type AnyAttached, Attached, type Surroundings } from '../attachment/attached'
+import type { AttachmentRecord, emptyRecord } from '../attachment/record'
+import type { RowRef } from '../background/job'
+import type { Definition } from '../definition/definition'
+import { DeclarationError, UsageError } from '../errors'
+import { type AttachmentTable, attachmentTable } from './table'
+
+type EmbeddedMetadata = EntityMetadata['embeddeds'][number]
+
+/** One attachment of one entity of a connected data source. */
+export interface BoundAttachment {
+  readonly metadata: EntityMetadata
+  /** The entity's name. */
+  readonly entity: string
+  readonly property: string
+  readonly definition: Definition
+  readonly table: AttachmentTable
+  /** The class that this entity's values have. */
+  readonly Value: typeof Attached<string>
+  /** A value with these columns. */
+  create(columns: AttachmentRecord | typeof emptyRecord): AnyAttached
+}
+
+/** All attachments of a data source, in the order of its entities; each gives its values a class that knows its surroundings. */
+export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings, 'entity'>, isIntent: (version: string) => boolean): BoundAttachment[] {
+  return dataSource.entityMetadatas.flatMap((metadata) =>
+    metadata.embeddeds.flatMap((embedded) => {
+      const definition = definitionOf(embedded)
+      refuseNested(metadata, embedded)
+      if (!definition) return []
+      if ((embedded.type as typeof Attached).surroundings) {
+        throw new UsageError('already_connected', `${metadata.name}.${embedded.propertyName} is connected already: one Attachments for each data source`)
+      }
+      surroundings.storage(definition.storage)
+      const Declared = embedded.type as typeof Attached<string>
+      const Value = class extends Declared {
+        static override readonly surroundings = { ...surroundings, entity: metadata.name }
+      }
+      Object.defineProperty(Value, 'name', { value: 'Attached' })
+      embedded.type = Value
+      speakOnlyForIntents(metadata, embedded, isIntent)
+      return {
+        metadata,
+        entity: metadata.name,
+        property: embedded.propertyName,
+        definition,
+        table: attachmentTable(dataSource.driver, metadata, embedded),
+        Value,
+        create: (columns) => Object.assign(new Value(), columns),
+      }
+    }),
+  )
+}
+
+/** The row of an entity, or of the part of one that holds its primary key. */
+export function rowRef(metadata: EntityMetadata, entity: ObjectLiteral): RowRef {
+  return {
+    entity: metadata.name,
+    id: Object.fromEntries(metadata.primaryColumns.map((column) => [column.propertyPath, column.getEntityValue(entity)])),
+  }
+}
+
+function definitionOf({ type }: EmbeddedMetadata): Definition | undefined {
+  return typeof type === 'function' && type.prototype instanceof Attached ? (type as typeof Attached).definition : undefined
+}
+
+/**
+ * `updatedAt` is the one column that TypeORM compares and writes. It shows a value only where an intent stands behind
+ * it, or where somebody set the property of an entity to null: a stale entity so never looks changed.
+ * Conditions of queries are plain objects and keep their meaning.
+ */
+function speakOnlyForIntents(metadata: EntityMetadata, embedded: EmbeddedMetadata, isIntent: (version: string) => boolean): void {
+  const column = embedded.columns.find(({ propertyName }) => propertyName === 'updatedAt')
+  if (!column) return
+  const inherited = column.getEntityValue.bind(column)
+  column.getEntityValue = (entity, transform) => {
+    const value = entity?.[embedded.propertyName]
+    if (value instanceof Attached) return value.version && isIntent(value.version) ? value.updatedAt : undefined
+    if (value === null && typeof metadata.target === 'function' && entity instanceof metadata.target) return null
+    return inherited(entity, transform)
+  }
+}
+
+function refuseNested(metadata: EntityMetadata, embedded: EmbeddedMetadata): void {
+  for (const inner of embedded.embeddeds) {
+    if (definitionOf(inner)) {
+      const place = `${metadata.name}.${embedded.propertyName}.${inner.propertyName}`
+      throw new DeclarationError('nested_attachment', `${place}: an attachment cannot be part of an embedded class, declare it on the entity or a class it extends`)
+    }
+    refuseNested(metadata, inner)
+  }
+}

@@ -1,0 +1,167 @@
+import type { EntityMetadata, EntitySubscriberInterface, ObjectLiteral, QueryRunner } from 'typeorm'
+import { Attached } from '../attachment/attached'
+import { type AttachmentRecord, emptyRecord } from '../attachment/record'
+import type { Job } from '../background/job'
+import { ForeignWriteError, UsageError } from '../errors'
+import type { Intent, Intents } from '../lifecycle/intents'
+import { deleteJob, type Place, planRow, printedId, processJob } from '../lifecycle/plan'
+import { type BoundAttachment, rowRef } from './binding'
+import type { Run } from './table'
+import { transactions } from './transactions'
+
+/** What follows a commit. */
+export interface Committed {
+  readonly job: Job | null
+  readonly bound: BoundAttachment
+  /** The intent that was carried out, if one was. */
+  readonly intent: Intent | null
+  /** The entity in memory, to be told what became of its file. */
+  readonly owner: ObjectLiteral | null
+}
+
+export interface SubscriberContext {
+  readonly intents: Intents
+  attachmentsOf(metadata: EntityMetadata): readonly BoundAttachment[]
+  /** Name under which a definition's storage stands in the row. */
+  storageName(bound: BoundAttachment): string
+  /** Called after the outermost commit. Must not reject. */
+  committed(entries: readonly Committed[], run: Run): Promise<void>
+}
+
+/**
+ * Listens to TypeORM. What is to happen is decided before the statement, because afterwards TypeORM has filled a partial
+ * entity with nulls; it is carried out after it, inside the transaction, on the locked row.
+ */
+export function subscriber({ intents, attachmentsOf, storageName, committed }: SubscriberContext): EntitySubscriberInterface {
+  const transaction = transactions<Committed>()
+  const decisions = new WeakMap<object, Map<BoundAttachment, Intent>>()
+
+  function decide(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent): void {
+    const map = decisions.get(owner) ?? new Map<BoundAttachment, Intent>()
+    decisions.set(owner, map.set(bound, intent))
+  }
+
+  async function carryOut(owner: ObjectLiteral, runner: QueryRunner): Promise<void> {
+    const decided = decisions.get(owner)
+    decisions.delete(owner)
+    for (const [bound, intent] of decided ?? []) {
+      await transaction.inTurn(runner, () => writeRow(owner, bound, intent, runner))
+    }
+  }
+
+  async function writeRow(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent, runner: QueryRunner): Promise<void> {
+    const place = placeOf(bound, owner)
+    const run = runOn(runner)
+    const before = await bound.table.read(run, place.ref.id, 'lock')
+    if (before === undefined) {
+      throw new UsageError('row_missing', `the row of ${bound.entity}.${bound.property} is not there to take its file: save the entity itself, by save()`)
+    }
+    if (before && before.version === intent.version) return
+    const after = intent.file ? planRow(place, intent.file, before) : emptyRecord
+    if ((await bound.table.write(run, place.ref.id, after)) !== 1) {
+      throw new UsageError('row_missing', `the row of ${bound.entity}.${bound.property} vanished while its file was written`)
+    }
+    const job = intent.file ? processJob(place, after as AttachmentRecord) : before ? deleteJob(place, before) : null
+    tell(owner, bound, after)
+    await afterCommit(runner, { job, bound, intent, owner })
+  }
+
+  async function afterCommit(runner: QueryRunner, entry: Committed): Promise<void> {
+    if (!transaction.add(runner, entry)) await committed([entry], runOn(runner))
+  }
+
+  function placeOf(bound: BoundAttachment, owner: ObjectLiteral): Place {
+    return { definition: bound.definition, entity: bound.entity, storage: storageName(bound), ref: rowRef(bound.metadata, owner) }
+  }
+
+  return {
+    beforeInsert({ metadata, entity }) {
+      for (const bound of entity ? attachmentsOf(metadata) : []) {
+        const intent = intended(bound, entity, intents)
+        if (intent) decide(entity, bound, intent)
+      }
+    },
+
+    beforeUpdate({ metadata, entity, databaseEntity }) {
+      for (const bound of entity ? attachmentsOf(metadata) : []) {
+        const value = entity?.[bound.property]
+        if (!databaseEntity && value !== undefined) throw foreign(bound, 'update() and query builders cannot write it')
+        const known = databaseEntity?.[bound.property] as Attached | undefined
+        if (value instanceof Attached && value.version === (known?.version ?? null)) continue
+        if (value === null) decide(entity as object, bound, detaching(bound))
+        else if (isStale(value, bound, entity as object, intents)) Object.assign(value, known)
+        else {
+          const intent = intended(bound, entity as object, intents)
+          if (intent) decide(entity as object, bound, intent)
+        }
+      }
+    },
+
+    afterInsert: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
+    afterUpdate: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
+
+    async beforeRemove({ metadata, entity, databaseEntity, queryRunner }) {
+      const owner = databaseEntity ?? entity
+      for (const bound of owner ? attachmentsOf(metadata) : []) {
+        await transaction.inTurn(queryRunner, async () => {
+          const place = placeOf(bound, owner as ObjectLiteral)
+          const record = await bound.table.read(runOn(queryRunner), place.ref.id, 'lock')
+          if (record) await afterCommit(queryRunner, { job: deleteJob(place, record), bound, intent: null, owner: null })
+        })
+      }
+    },
+
+    afterTransactionStart: ({ queryRunner }) => transaction.begin(queryRunner),
+    afterTransactionRollback: ({ queryRunner }) => transaction.rollback(queryRunner),
+    async afterTransactionCommit({ queryRunner }) {
+      const entries = transaction.commit(queryRunner)
+      if (entries.length > 0) await committed(entries, runOn(queryRunner))
+    },
+  }
+}
+
+/** The intent behind a value, null where it says nothing. Throws where it says something that nobody here decided. */
+function intended(bound: BoundAttachment, owner: ObjectLiteral, intents: Intents): Intent | null {
+  const value = owner[bound.property]
+  if (value === undefined || value === null) return null
+  const intent = value instanceof Attached ? intents.get(value.version ?? '') : undefined
+  if (!intent) {
+    const says = Object.entries(value).some(([name, part]) => name in emptyRecord && part !== null && part !== undefined && part !== false)
+    if (says) throw foreign(bound, 'no attach() of the last hour stands behind this value')
+    return null
+  }
+  if (intent.entity !== bound.entity || intent.attachment !== bound.property) {
+    throw new UsageError(
+      'other_attachment',
+      `${bound.entity}.${bound.property} was given the file attached to ${intent.entity}.${intent.attachment}: attach it here too, attach(entity, '${bound.property}', other.${intent.attachment}) makes a copy`,
+    )
+  }
+  return intent
+}
+
+/** Whether a value is what this very row held when it was loaded. It is shown what the row holds now, and never written. */
+function isStale(value: unknown, bound: BoundAttachment, owner: object, intents: Intents): value is Attached {
+  if (!(value instanceof Attached) || intents.get(value.version ?? '')) return false
+  const ownRow = value.meta?.id === printedId(rowRef(bound.metadata, owner).id) && value.constructor === bound.Value
+  return value.version == null || ownRow
+}
+
+function detaching(bound: BoundAttachment): Intent {
+  return { entity: bound.entity, attachment: bound.property, version: '', file: null }
+}
+
+function foreign({ entity, property }: BoundAttachment, why: string): ForeignWriteError {
+  return new ForeignWriteError('foreign_write', `the columns of ${entity}.${property} change only through attach() and detach(), then save(): ${why}. Take '${property}' out of what comes from a request; to copy the file of another entity, attach(entity, '${property}', other.${property})`)
+}
+
+/** Shows the entity in memory what its row says now. */
+export function tell(owner: ObjectLiteral, bound: BoundAttachment, columns: AttachmentRecord | typeof emptyRecord): void {
+  const value = owner[bound.property]
+  if (value instanceof Attached) Object.assign(value, columns)
+  else owner[bound.property] = bound.create(columns)
+}
+
+/** Statements on the connection of a query runner. */
+export function runOn(runner: QueryRunner): Run {
+  return (sql, parameters) => runner.query(sql, parameters, true)
+}

@@ -1,0 +1,89 @@
+import type { DataSource, EntityMetadata, QueryResult } from 'typeorm'
+import type { AttachmentRecord, emptyRecord } from '../attachment/record'
+import type { RowRef } from '../background/job'
+
+type Driver = DataSource['driver']
+type ColumnMetadata = EntityMetadata['columns'][number]
+type EmbeddedMetadata = EntityMetadata['embeddeds'][number]
+
+/** Sends one statement to the database. */
+export type Run = (sql: string, parameters: unknown[]) => Promise<QueryResult>
+
+export interface AttachmentTable {
+  /** The attachment of a row: null without a file, undefined without a row. `lock` holds the row until the transaction ends. */
+  read(run: Run, id: RowRef['id'], lock?: 'lock'): Promise<AttachmentRecord | null | undefined>
+  /** Writes columns of the row, if it meets the conditions; how many rows did. */
+  write(run: Run, id: RowRef['id'], columns: Partial<AttachmentRecord> | typeof emptyRecord, conditions?: Conditions): Promise<number>
+  /** Rows that are processing and were last attempted before a moment, the oldest first. */
+  waiting(run: Run, before: Date, limit: number): Promise<Array<{ id: RowRef['id']; record: AttachmentRecord }>>
+}
+
+export interface Conditions {
+  readonly version?: string
+  readonly processing?: boolean
+  readonly attemptedBefore?: Date
+}
+
+/**
+ * The statements on the columns of one attachment. They are SQL of our own, because TypeORM's update would bump
+ * `@VersionColumn` and `@UpdateDateColumn` of the user's entity; names, parameters and values go through its driver.
+ */
+export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedded: EmbeddedMetadata): AttachmentTable {
+  const table = driver.escape ? metadata.tablePath.split('.').map((part) => driver.escape(part)).join('.') : metadata.tablePath
+  const columns = Object.fromEntries(embedded.columns.map((column) => [column.propertyName, column])) as Record<keyof AttachmentRecord, ColumnMetadata>
+  const keys = metadata.primaryColumns
+  const selected = [...keys, ...embedded.columns].map(named).join(', ')
+  const forUpdate = ['postgres', 'cockroachdb', 'mysql', 'mariadb'].includes(driver.options.type) ? ' FOR UPDATE' : ''
+
+  function named(column: ColumnMetadata): string {
+    return driver.escape(column.databaseName)
+  }
+
+  /** Collects values in the order of their placeholders. */
+  function parameters() {
+    const values: unknown[] = []
+    const put = (column: ColumnMetadata, value: unknown, operator = '=') => {
+      values.push(driver.preparePersistentValue(value, column))
+      return `${named(column)} ${operator} ${driver.createParameter(`p${values.length}`, values.length - 1)}`
+    }
+    return { values, put }
+  }
+
+  function hydrate(row: Record<string, unknown>): AttachmentRecord | null {
+    const value = (column: ColumnMetadata) => driver.prepareHydratedValue(row[column.databaseName], column)
+    const record = Object.fromEntries(Object.entries(columns).map(([property, column]) => [property, value(column)]))
+    return record['version'] == null ? null : (record as unknown as AttachmentRecord)
+  }
+
+  return {
+    async read(run, id, lock) {
+      const { values, put } = parameters()
+      const where = keys.map((key) => put(key, id[key.propertyPath])).join(' AND ')
+      const { records } = await run(`SELECT ${selected} FROM ${table} WHERE ${where}${lock ? forUpdate : ''}`, values)
+      return records[0] && hydrate(records[0])
+    },
+
+    async write(run, id, changes, { version, processing, attemptedBefore } = {}) {
+      const { values, put } = parameters()
+      const set = Object.entries(changes).map(([property, value]) => put(columns[property as keyof AttachmentRecord], value))
+      const where = keys.map((key) => put(key, id[key.propertyPath]))
+      if (version !== undefined) where.push(put(columns.version, version))
+      if (processing !== undefined) where.push(put(columns.processing, processing))
+      if (attemptedBefore) where.push(put(columns.attemptedAt, attemptedBefore, '<'))
+      const { affected } = await run(`UPDATE ${table} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`, values)
+      return affected ?? 0
+    },
+
+    async waiting(run, before, limit) {
+      const { values, put } = parameters()
+      const where = [put(columns.processing, true), put(columns.attemptedAt, before, '<')]
+      if (metadata.discriminatorColumn) where.push(put(metadata.discriminatorColumn, metadata.discriminatorValue))
+      const order = named(columns.attemptedAt)
+      const { records } = await run(`SELECT ${selected} FROM ${table} WHERE ${where.join(' AND ')} ORDER BY ${order} LIMIT ${limit}`, values)
+      return (records as Array<Record<string, unknown>>).map((row) => ({
+        id: Object.fromEntries(keys.map((key) => [key.propertyPath, driver.prepareHydratedValue(row[key.databaseName], key)])),
+        record: hydrate(row) as AttachmentRecord,
+      }))
+    },
+  }
+}
