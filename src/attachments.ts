@@ -65,8 +65,10 @@ export class Attachments {
    * reached, or an attachment names one that is not there.
    */
   async connect(dataSource: DataSource): Promise<void> {
-    if (!dataSource.isInitialized) throw new UsageError('not_initialized', 'the data source is not initialized: await dataSource.initialize() before connect()')
-    if (this.#connected) throw new UsageError('already_connected', 'these attachments are connected already: close() them first, or make others for another data source')
+    if (!dataSource.isInitialized)
+      throw new UsageError('not_initialized', 'the data source is not initialized: await dataSource.initialize() before connect()')
+    if (this.#connected)
+      throw new UsageError('already_connected', 'these attachments are connected already: close() them first, or make others for another data source')
     await Promise.all([this.#staging, ...Object.values(this.#storages)].map((storage) => storage.prepare?.()))
 
     const surroundings = { staging: this.#staging, storage: (name: string | undefined) => this.#storage(name) }
@@ -91,7 +93,12 @@ export class Attachments {
    * Reads a file and puts it on the entity; `save()` then makes it stay. Until then nothing but the staging has changed.
    * Rejects with a `RefusedFileError` when the file is not taken, and keeps nothing of it.
    */
-  async attach<E extends object, P extends AttachmentOf<E>>(entity: E, property: P, source: Source | AnyAttached, options: AttachOptions = {}): Promise<void> {
+  async attach<E extends object, P extends AttachmentOf<E>>(
+    entity: E,
+    property: P,
+    source: Source | AnyAttached,
+    options: AttachOptions = {},
+  ): Promise<void> {
     const bound = this.#boundOf(entity, property)
     const file = await receive(bound.definition, bound.entity, entity, source, options, this.#staging)
     this.#intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
@@ -187,7 +194,9 @@ export class Attachments {
       await Promise.race([sent, late.over.then(() => (here ? sent : Promise.reject(new Error(`the queue did not answer within ${patience} ms`))))])
     } catch (error) {
       sent.catch(() => undefined)
-      warn(`the ${job.kind} job of ${job.entity}.${job.attachment} could not be enqueued, requeueLost() will find what was saved: ${messageOf(error)}`)
+      warn(
+        `the ${job.kind} job of ${job.entity}.${job.attachment} could not be enqueued, requeueLost() will find what was saved: ${messageOf(error)}`,
+      )
     } finally {
       late.cancel()
     }
@@ -233,7 +242,10 @@ export class Attachments {
     const { dataSource } = this.#connection()
     const target = entity?.constructor
     if (!target || !dataSource.hasMetadata(target)) {
-      throw new UsageError('unknown_entity', `${target?.name ?? String(entity)} is no entity of the connected data source: give an instance of one, such as repository.create({ … })`)
+      throw new UsageError(
+        'unknown_entity',
+        `${target?.name ?? String(entity)} is no entity of the connected data source: give an instance of one, such as repository.create({ … })`,
+      )
     }
     return this.#bound(dataSource.getMetadata(target).name, property)
   }
@@ -243,13 +255,19 @@ export class Attachments {
     const found = bound.get(`${entity}.${attachment}`)
     if (found) return found
     const known = [...bound.keys()].join(', ') || 'none'
-    throw new UsageError('unknown_attachment', `there is no attachment ${entity}.${attachment}: there are ${known}. Put @Attachment() on the property`)
+    throw new UsageError(
+      'unknown_attachment',
+      `there is no attachment ${entity}.${attachment}: there are ${known}. Put @Attachment() on the property`,
+    )
   }
 
   #storage(name = Object.keys(this.#storages)[0] ?? ''): Storage {
     const storage = this.#storages[name]
     if (storage) return storage
-    throw new UsageError('unknown_storage', `there is no storage '${name}': there are ${Object.keys(this.#storages).join(', ')}. Give it to new Attachments({ storage: { … } })`)
+    throw new UsageError(
+      'unknown_storage',
+      `there is no storage '${name}': there are ${Object.keys(this.#storages).join(', ')}. Give it to new Attachments({ storage: { … } })`,
+    )
   }
 }
 

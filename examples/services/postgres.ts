@@ -105,7 +105,13 @@ const guard = '"$@" & server=$!; trap "kill -INT $server" TERM INT HUP; { cat >/
 async function launch(postgres: string, data: string, port: number, root: string, account: Account): Promise<ChildProcess> {
   const settings = ['unix_socket_directories=', 'max_connections=100', 'fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
   const server = [postgres, '-D', data, '-p', String(port), '-h', '127.0.0.1', ...settings.flatMap((setting) => ['-c', setting])]
-  const options: SpawnOptions = { ...account, cwd: root, env: { ...process.env, LC_ALL: 'C' }, stdio: ['ignore', 'ignore', 'pipe', 'pipe'], detached: true }
+  const options: SpawnOptions = {
+    ...account,
+    cwd: root,
+    env: { ...process.env, LC_ALL: 'C' },
+    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    detached: true,
+  }
   const child = spawn('/bin/sh', ['-c', guard, 'sh', ...server], options)
   let log = ''
   await new Promise<void>((ready, failed) => {

@@ -28,7 +28,11 @@ export async function startS3(): Promise<S3Server> {
 }
 
 /** How the AWS SDK reaches it. */
-export function clientConfig({ endpoint, accessKeyId, secretAccessKey }: Pick<S3Server, 'endpoint' | 'accessKeyId' | 'secretAccessKey'>): S3ClientConfig {
+export function clientConfig({
+  endpoint,
+  accessKeyId,
+  secretAccessKey,
+}: Pick<S3Server, 'endpoint' | 'accessKeyId' | 'secretAccessKey'>): S3ClientConfig {
   return { endpoint, region: 'us-east-1', forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } }
 }
 

@@ -89,13 +89,19 @@ export class Attached<S extends string = never> {
    *
    * @param fileName asks the browser to save the file, under this name
    */
-  async signedUrl(style: S | 'original' = 'original', { expiresIn = 3600, fileName }: { expiresIn?: number; fileName?: string } = {}): Promise<string | null> {
+  async signedUrl(
+    style: S | 'original' = 'original',
+    { expiresIn = 3600, fileName }: { expiresIn?: number; fileName?: string } = {},
+  ): Promise<string | null> {
     const record = recordOf(this, style)
     if (!record?.written) return this.url(style)
     const { definition, surroundings } = attachmentOf(this)
     const storage = surroundings.storage(this.meta?.storage)
     if (!storage.signedUrl) {
-      throw new UsageError('no_signed_urls', `${surroundings.entity}.${definition.property} is in a storage that signs no URLs: use url(), or keep it in s3Storage`)
+      throw new UsageError(
+        'no_signed_urls',
+        `${surroundings.entity}.${definition.property} is in a storage that signs no URLs: use url(), or keep it in s3Storage`,
+      )
     }
     return storage.signedUrl(record.key, { expiresIn, fileName })
   }
@@ -138,7 +144,10 @@ export function attachmentOf(value: AnyAttached): { definition: Definition; surr
   const { definition, surroundings } = value.constructor as typeof Attached
   if (!definition || !surroundings) {
     const name = definition ? `${definition.entity}.${definition.property}` : 'this attachment'
-    throw new UsageError('not_connected', `${name} is not connected: call await attachments.connect(dataSource) first, and let TypeORM or attach() make the value`)
+    throw new UsageError(
+      'not_connected',
+      `${name} is not connected: call await attachments.connect(dataSource) first, and let TypeORM or attach() make the value`,
+    )
   }
   return { definition, surroundings }
 }

@@ -62,20 +62,23 @@ export function define(entity: string, property: string, options: AttachmentOpti
   const resolveStyles = (map: unknown): readonly Style[] => {
     if (map === null || typeof map !== 'object' || Array.isArray(map)) fail('bad_style', "styles must be an object such as { thumb: '100x100#' }")
     const entries = Object.entries(map as Record<string, never>)
-    if (entries.some(([name]) => name === 'original')) fail('bad_style', "a style cannot be called 'original': that is the file as it came; choose another name")
+    if (entries.some(([name]) => name === 'original'))
+      fail('bad_style', "a style cannot be called 'original': that is the file as it came; choose another name")
     return Object.freeze(entries.map(([name, style]) => checked('bad_style', `style '${name}'`, () => resolveStyle(name, style))))
   }
   const { styles = {} } = options
   const fixed = typeof styles === 'function' ? undefined : resolveStyles(styles)
   const stylesFor = (owner: object) => fixed ?? resolveStyles((styles as (entity: object) => unknown)(owner))
 
-  const compile = (option: string, template: string, tokens: Tokens) => checked('bad_template', `${option} '${template}'`, () => compileTemplate(template, tokens))
+  const compile = (option: string, template: string, tokens: Tokens) =>
+    checked('bad_template', `${option} '${template}'`, () => compileTemplate(template, tokens))
   const plain: Tokens = { ...builtInTokens, ...(options.tokens as Tokens | undefined) }
   const hashData = compile('hashData', options.hashData ?? defaults.hashData, plain)
   const { secret } = options
   const tokens: Tokens = secret ? { ...plain, hash: hashToken(secret, hashData) } : plain
   for (const option of ['path', 'url'] as const) {
-    if (!secret && options[option]?.includes(':hash')) fail('secret_missing', `${option} '${options[option]}' uses :hash, which needs a secret: add secret: process.env.…`)
+    if (!secret && options[option]?.includes(':hash'))
+      fail('secret_missing', `${option} '${options[option]}' uses :hash, which needs a secret: add secret: process.env.…`)
   }
   const path = compile('path', options.path ?? defaults.path, tokens)
   const told = (token: string) => path.tokens.includes(token) || (path.tokens.includes('hash') && hashData.tokens.includes(token))
@@ -131,7 +134,8 @@ type Fail = (code: string, what: string) => never
 function checkAccept(accept: AttachmentOptions<string>['accept'] | undefined, fail: Fail): readonly string[] | 'any' {
   const cure = "say which content types it takes, such as accept: ['image/jpeg', 'image/png'], or accept: 'any'"
   if (accept === 'any') return accept
-  if (!Array.isArray(accept) || accept.length === 0) return fail('accept_missing', `accept is ${accept === undefined ? 'missing' : JSON.stringify(accept)}: ${cure}`)
+  if (!Array.isArray(accept) || accept.length === 0)
+    return fail('accept_missing', `accept is ${accept === undefined ? 'missing' : JSON.stringify(accept)}: ${cure}`)
   const wrong = accept.find((type) => !/^[a-z]+\/(\*|[\w.+-]+)$/.test(type))
   if (wrong !== undefined) fail('bad_accept', `accept has '${wrong}', which is no content type: ${cure}`)
   return Object.freeze([...accept])

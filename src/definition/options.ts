@@ -63,7 +63,9 @@ export interface AttachmentOptions<S extends string> {
   /** Names of single columns. Default: the property in snake case, then `_file_name` and so on. */
   columns?: Partial<Record<ColumnName, string>>
   /** Tokens of your own for the templates, by name. */
-  tokens?: Readonly<Record<string, (file: { readonly style: string; readonly fileName?: string; readonly id?: string; readonly version?: string }) => string>>
+  tokens?: Readonly<
+    Record<string, (file: { readonly style: string; readonly fileName?: string; readonly id?: string; readonly version?: string }) => string>
+  >
   /** Makes `:hash` possible: the key of its HMAC. */
   secret?: string
   /** What `:hash` is made of. Default `':class/:attachment/:id/:style/:updated_at'`. */

@@ -46,5 +46,7 @@ function isText(head: Uint8Array): boolean {
 
 /** Whether a type is in a list such as `['image/*', 'application/pdf']`; `'any'` takes everything. */
 export function accepts(accept: readonly string[] | 'any', contentType: string): boolean {
-  return accept === 'any' || accept.some((pattern) => pattern === contentType || (pattern.endsWith('/*') && contentType.startsWith(pattern.slice(0, -1))))
+  return (
+    accept === 'any' || accept.some((pattern) => pattern === contentType || (pattern.endsWith('/*') && contentType.startsWith(pattern.slice(0, -1))))
+  )
 }

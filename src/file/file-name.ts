@@ -6,7 +6,10 @@ const longest = 255
  */
 export function cleanFileName(name: string): string {
   const last = repaired(name).split(/[\\/]/).pop() ?? ''
-  const visible = last.normalize('NFC').replace(/[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu, '').trim()
+  const visible = last
+    .normalize('NFC')
+    .replace(/[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu, '')
+    .trim()
   return /^\.*$/.test(visible) ? 'file' : shortened(visible)
 }
 

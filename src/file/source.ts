@@ -26,7 +26,16 @@ export interface StreamedUpload {
 }
 
 /** Everything that `attach()` can read a file from. */
-export type Source = Uint8Array | ArrayBufferView | ArrayBuffer | Readable | WebStream<Uint8Array> | Blob | BufferedUpload | StreamedUpload | FileSource
+export type Source =
+  | Uint8Array
+  | ArrayBufferView
+  | ArrayBuffer
+  | Readable
+  | WebStream<Uint8Array>
+  | Blob
+  | BufferedUpload
+  | StreamedUpload
+  | FileSource
 
 /**
  * A file on this machine's disk, such as one that formidable or multer's disk storage has put there. It is copied and

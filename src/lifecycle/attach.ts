@@ -8,8 +8,8 @@ import { cleanFileName } from '../file/file-name'
 import { type Measured, measured } from '../file/measure'
 import { openSource, type Source } from '../file/source'
 import type { ProcessorInput } from '../processor/processor'
-import type { Format, Style } from '../style/style'
 import type { Storage } from '../storage/storage'
+import type { Format, Style } from '../style/style'
 import { contentTypeExtension } from '../template/tokens'
 
 export interface AttachOptions {
@@ -51,7 +51,14 @@ export async function receive(
       staged.push(key)
       await staging.write(key, made.body, { contentType: made.contentType, size: made.body.length })
       const { width, height } = made
-      styles[made.style.name] = { ...(styles[made.style.name] as StyleRecord), contentType: made.contentType, staged: key, size: made.body.length, width, height }
+      styles[made.style.name] = {
+        ...(styles[made.style.name] as StyleRecord),
+        contentType: made.contentType,
+        staged: key,
+        size: made.body.length,
+        width,
+        height,
+      }
     }
     return {
       fileName,
@@ -97,7 +104,10 @@ async function identify(
   const contentType = await contentTypeOf(head, fileName, hint)
   if (!accepts(accept, contentType)) {
     const taken = accept === 'any' ? accept : accept.join(', ')
-    throw new RefusedFileError('type_not_accepted', `${entity}.${property} does not take ${contentType}, which '${fileName}' is by its bytes: it takes ${taken}`)
+    throw new RefusedFileError(
+      'type_not_accepted',
+      `${entity}.${property} does not take ${contentType}, which '${fileName}' is by its bytes: it takes ${taken}`,
+    )
   }
   if (cutShort) throw new RefusedFileError('corrupt_image', `the picture '${fileName}' ends before it is whole: it was cut off on its way`)
   const found = processor.reads(contentType) ? await processor.identify?.(input(contentType)) : undefined

@@ -42,7 +42,10 @@ export function deleteJob({ definition, ref }: Place, record: AttachmentRecord):
  * or `..`, so that a key means the same to a disk, to S3 and in a URL.
  */
 function keyFor({ path }: Definition, { version }: AttachmentRecord, context: ReturnType<typeof templateContext>): string {
-  const segments = path.render(context).split('/').filter((segment) => !/^\.{0,2}$/.test(segment))
+  const segments = path
+    .render(context)
+    .split('/')
+    .filter((segment) => !/^\.{0,2}$/.test(segment))
   if (path.tokens.includes('version')) return segments.join('/')
   const last = segments.pop() ?? ''
   const [, name, extension] = /^(.+?)?(\.[^.]*)?$/s.exec(last) ?? []

@@ -1,5 +1,5 @@
-import type { Job } from '../background/job'
 import { filesOf } from '../attachment/record'
+import type { Job } from '../background/job'
 import type { Ports } from './ports'
 
 const batch = 100

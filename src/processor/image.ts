@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers'
 import { lookup } from 'mime-types'
 import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import { messageOf, ProcessingError, RefusedFileError } from '../errors'
-import { type Fit, fit, parseGeometry, type Size } from '../style/geometry'
+import { applyGeometry, type Fit, parseGeometry, type Size } from '../style/geometry'
 import type { Format, Style } from '../style/style'
 import type { Identified, Made, Processor, ProcessorInput } from './processor'
 
@@ -110,7 +110,7 @@ async function encode(pixels: Sharp, style: Style, input: ProcessorInput): Promi
 }
 
 function targetOf(style: Style, size: Size): Fit {
-  return style.geometry === undefined ? { width: size.width, height: size.height } : fit(parseGeometry(style.geometry), size)
+  return style.geometry === undefined ? { width: size.width, height: size.height } : applyGeometry(parseGeometry(style.geometry), size)
 }
 
 /** An SVG given by path could read the files beside it; given as bytes it cannot. */
@@ -124,7 +124,9 @@ async function describe(source: Input, options: SharpOptions): Promise<Metadata>
     return await sharp(source, options).metadata()
   } catch (error) {
     if (/pixel limit/.test(messageOf(error))) {
-      throw new RefusedFileError('too_many_pixels', `the picture has more pixels than the ${options.limitInputPixels} that are accepted`, { cause: error })
+      throw new RefusedFileError('too_many_pixels', `the picture has more pixels than the ${options.limitInputPixels} that are accepted`, {
+        cause: error,
+      })
     }
     throw new RefusedFileError('corrupt_image', `the picture cannot be read: ${messageOf(error)}`, { cause: error })
   }

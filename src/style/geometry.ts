@@ -54,7 +54,7 @@ const round = (pixels: number) => Math.max(1, Math.floor(pixels + 0.5))
 const floor = (pixels: number) => Math.max(1, Math.floor(pixels))
 
 /** The size a source of `width` × `height` pixels (as it is looked at, orientation applied) gets by a geometry. */
-export function fit(geometry: Geometry, { width: w, height: h }: Size): Fit {
+export function applyGeometry(geometry: Geometry, { width: w, height: h }: Size): Fit {
   const { width: W, height: H, modifier } = geometry
   const scaled = (factor: number): Fit => ({ width: round(w * factor), height: round(h * factor) })
   const inside = Math.min((W ?? Infinity) / w, (H ?? Infinity) / h)

@@ -22,7 +22,12 @@ export function compileTemplate<Context>(source: string, tokens: Readonly<Record
     const name = names.find((candidate) => rest.startsWith(candidate, at + 1))
     if (name === undefined) {
       const word = /^:\w+/.exec(rest.slice(at))?.[0]
-      throw new Error(`has an unknown token '${word}': there are ${names.map((known) => `:${known}`).sort().join(' ')}`)
+      throw new Error(
+        `has an unknown token '${word}': there are ${names
+          .map((known) => `:${known}`)
+          .sort()
+          .join(' ')}`,
+      )
     }
     parts.push({ text: rest.slice(0, at) }, { text: '', token: name })
     rest = rest.slice(at + 1 + name.length)

@@ -23,14 +23,21 @@ export interface BoundAttachment {
 }
 
 /** All attachments of a data source, in the order of its entities; each gives its values a class that knows its surroundings. */
-export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings, 'entity'>, isIntent: (version: string) => boolean): BoundAttachment[] {
+export function bindAll(
+  dataSource: DataSource,
+  surroundings: Omit<Surroundings, 'entity'>,
+  isIntent: (version: string) => boolean,
+): BoundAttachment[] {
   return dataSource.entityMetadatas.flatMap((metadata) =>
     metadata.embeddeds.flatMap((embedded) => {
       const definition = definitionOf(embedded)
       refuseNested(metadata, embedded)
       if (!definition) return []
       if ((embedded.type as typeof Attached).surroundings) {
-        throw new UsageError('already_connected', `${metadata.name}.${embedded.propertyName} is connected already: one Attachments for each data source`)
+        throw new UsageError(
+          'already_connected',
+          `${metadata.name}.${embedded.propertyName} is connected already: one Attachments for each data source`,
+        )
       }
       surroundings.storage(definition.storage)
       const Declared = embedded.type as typeof Attached<string>
@@ -86,7 +93,10 @@ function refuseNested(metadata: EntityMetadata, embedded: EmbeddedMetadata): voi
   for (const inner of embedded.embeddeds) {
     if (definitionOf(inner)) {
       const place = `${metadata.name}.${embedded.propertyName}.${inner.propertyName}`
-      throw new DeclarationError('nested_attachment', `${place}: an attachment cannot be part of an embedded class, declare it on the entity or a class it extends`)
+      throw new DeclarationError(
+        'nested_attachment',
+        `${place}: an attachment cannot be part of an embedded class, declare it on the entity or a class it extends`,
+      )
     }
     refuseNested(metadata, inner)
   }

@@ -67,7 +67,13 @@ function toNumber(value: unknown): unknown {
 function declareEmbedded(owner: object, propertyName: string, type: new () => object): void {
   const { embeddeds } = getMetadataArgsStorage()
   const inherited = embeddeds.findIndex((other) => other.propertyName === propertyName && isBelow(owner, other.target))
-  embeddeds.splice(inherited < 0 ? embeddeds.length : inherited, 0, { target: owner as () => void, propertyName, isArray: false, prefix: false, type: () => type })
+  embeddeds.splice(inherited < 0 ? embeddeds.length : inherited, 0, {
+    target: owner as () => void,
+    propertyName,
+    isArray: false,
+    prefix: false,
+    type: () => type,
+  })
 }
 
 function isBelow(owner: object, other: unknown): boolean {

@@ -54,7 +54,10 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     const run = runOn(runner)
     const before = await bound.table.read(run, place.ref.id, 'lock')
     if (before === undefined) {
-      throw new UsageError('row_missing', `the row of ${bound.entity}.${bound.property} is not there to take its file: save the entity itself, by save()`)
+      throw new UsageError(
+        'row_missing',
+        `the row of ${bound.entity}.${bound.property} is not there to take its file: save the entity itself, by save()`,
+      )
     }
     if (before && before.version === intent.version) return
     const after = intent.file ? planRow(place, intent.file, before) : emptyRecord
@@ -151,7 +154,10 @@ function detaching(bound: BoundAttachment): Intent {
 }
 
 function foreign({ entity, property }: BoundAttachment, why: string): ForeignWriteError {
-  return new ForeignWriteError('foreign_write', `the columns of ${entity}.${property} change only through attach() and detach(), then save(): ${why}. Take '${property}' out of what comes from a request; to copy the file of another entity, attach(entity, '${property}', other.${property})`)
+  return new ForeignWriteError(
+    'foreign_write',
+    `the columns of ${entity}.${property} change only through attach() and detach(), then save(): ${why}. Take '${property}' out of what comes from a request; to copy the file of another entity, attach(entity, '${property}', other.${property})`,
+  )
 }
 
 /** Shows the entity in memory what its row says now. */

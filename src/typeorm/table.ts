@@ -29,8 +29,16 @@ export interface Conditions {
  * `@VersionColumn` and `@UpdateDateColumn` of the user's entity; names, parameters and values go through its driver.
  */
 export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedded: EmbeddedMetadata): AttachmentTable {
-  const table = driver.escape ? metadata.tablePath.split('.').map((part) => driver.escape(part)).join('.') : metadata.tablePath
-  const columns = Object.fromEntries(embedded.columns.map((column) => [column.propertyName, column])) as Record<keyof AttachmentRecord, ColumnMetadata>
+  const table = driver.escape
+    ? metadata.tablePath
+        .split('.')
+        .map((part) => driver.escape(part))
+        .join('.')
+    : metadata.tablePath
+  const columns = Object.fromEntries(embedded.columns.map((column) => [column.propertyName, column])) as Record<
+    keyof AttachmentRecord,
+    ColumnMetadata
+  >
   const keys = metadata.primaryColumns
   const selected = [...keys, ...embedded.columns].map(named).join(', ')
   const forUpdate = ['postgres', 'cockroachdb', 'mysql', 'mariadb'].includes(driver.options.type) ? ' FOR UPDATE' : ''

@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CreateBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
+import { DataSource, type DataSourceOptions } from 'typeorm'
+import { inject, onTestFinished } from 'vitest'
+import { createDatabase } from '../../examples/services/postgres'
+import { clientConfig } from '../../examples/services/s3'
+import { Attachments, type AttachmentsOptions, diskStorage, inProcessBackground, type MemoryStorage, memoryStorage } from '../../src'
+
+type Entities = DataSourceOptions['entities']
+
+/** A database of one's own on the tests' PostgreSQL, with the tables of these entities; gone when the test ends. */
+export async function database(entities: Entities, options: Partial<DataSourceOptions> = {}): Promise<DataSource> {
+  const name = `test_${randomBytes(6).toString('hex')}`
+  await createDatabase(inject('postgres'), name)
+  const url = new URL(inject('postgres'))
+  url.pathname = `/${name}`
+  const dataSource = new DataSource({ type: 'postgres', url: url.href, entities, synchronize: true, ...options } as DataSourceOptions)
+  await dataSource.initialize()
+  onTestFinished(async () => {
+    if (dataSource.isInitialized) await dataSource.destroy()
+  })
+  return dataSource
+}
+
+/** A folder of one's own; gone when the test ends. */
+export async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'attachments-test-'))
+  onTestFinished(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+/** Every file below a folder, as relative paths. */
+export async function filesIn(root: string): Promise<string[]> {
+  if (!existsSync(root)) return []
+  const entries = await readdir(root, { recursive: true, withFileTypes: true })
+  return entries.map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1)).sort()
+}
+
+export interface World {
+  readonly dataSource: DataSource
+  readonly attachments: Attachments
+  readonly staging: string
+  readonly storage: MemoryStorage
+}
+
+/** Entities on PostgreSQL, staging on the disk, storage in memory, jobs in the process: connected, and closed when the test ends. */
+export async function world(entities: Entities, options: Partial<AttachmentsOptions> & { dataSource?: DataSource } = {}): Promise<World> {
+  const dataSource = options.dataSource ?? (await database(entities))
+  const staging = await folder()
+  const storage = memoryStorage({ publicUrl: 'https://files.test' })
+  const attachments = new Attachments({
+    staging: diskStorage({ root: staging }),
+    storage,
+    background: inProcessBackground(),
+    retry: { attempts: 2, backoff: () => 1 },
+    ...options,
+  })
+  await attachments.connect(dataSource)
+  onTestFinished(() => attachments.close())
+  return { dataSource, attachments, staging, storage }
+}
+
+export interface Bucket {
+  readonly client: S3Client
+  readonly bucket: string
+  keys(): Promise<string[]>
+}
+
+/** A new bucket on the tests' S3 server. */
+export async function newBucket(): Promise<Bucket> {
+  const client = new S3Client(clientConfig(inject('s3')))
+  onTestFinished(() => client.destroy())
+  const bucket = `test-${randomBytes(6).toString('hex')}`
+  await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  return {
+    client,
+    bucket,
+    keys: async () => {
+      const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket }))
+      return Contents.map(({ Key }) => Key as string).sort()
+    },
+  }
+}
