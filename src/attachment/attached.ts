@@ -25,7 +25,8 @@ export class Attached<S extends string = never> {
   static readonly definition: Definition | undefined
   /** Set by `connect()` on a class of its own for each connected entity. */
   static readonly surroundings: Surroundings | undefined
-  declare readonly [styleNames]: (style: S | 'original') => S | 'original'
+  /** For the compiler alone: a file with more styles may stand where one with fewer is asked for, and no other way round. */
+  declare readonly [styleNames]: (style: S) => void
 
   /** What the file is called, made safe. Null without a file, like the other facts. */
   declare readonly fileName: string | null
@@ -136,8 +137,7 @@ export class Attached<S extends string = never> {
 }
 
 /** An attached file of whatever styles. */
-// biome-ignore lint/suspicious/noExplicitAny: styles are invariant on purpose, so nothing else stands for all of them
-export type AnyAttached = Attached<any>
+export type AnyAttached = Attached<never>
 
 /** Definition and surroundings of a value's class. Throws a `UsageError` before `connect()`. */
 export function attachmentOf(value: AnyAttached): { definition: Definition; surroundings: Surroundings } {

@@ -35,13 +35,14 @@ export async function processFile(job: ProcessJob, ports: Ports): Promise<void> 
     return settle(job, ref, ports)
   }
 
-  const { previous, ...meta } = { ...record.meta, styles }
+  const { previous, ...meta } = record.meta
   if (previous) {
-    // first the new URLs, then the end of the old files, and only then is nothing left to do
-    if (!(await change({ meta: { ...meta, previous } }))) return settle(job, ref, ports)
+    // first the new URLs, then the end of the old files, and only then is nothing left to do; the staged files stay on
+    // record until the end, for whoever may replace this version meanwhile
+    if (!(await change({ meta: { ...meta, styles, previous } }))) return settle(job, ref, ports)
     for (const files of previous) await deleteFiles(files, ports)
   }
-  if (!(await change({ processing: false, error: null, meta }))) return settle(job, ref, ports)
+  if (!(await change({ processing: false, error: null, meta: { ...meta, styles: unstaged(styles) } }))) return settle(job, ref, ports)
   await staging.delete(filesOf(record).staged)
 }
 
@@ -63,7 +64,7 @@ async function store(record: AttachmentRecord, entity: string, { property, proce
   const { styles } = record.meta
   const sending: Promise<readonly [string, StyleRecord]>[] = []
 
-  async function send(name: string, { staged: _, ...style }: StyleRecord, body: Parameters<Storage['write']>[1]) {
+  async function send(name: string, style: StyleRecord, body: Parameters<Storage['write']>[1]) {
     const { key, contentType, size } = style
     const fileName = name === 'original' ? record.fileName : builtInTokens['filename']?.(templateContext(entity, property, name, record))
     await storage.write(key, body, { contentType, size, fileName })
@@ -74,9 +75,9 @@ async function store(record: AttachmentRecord, entity: string, { property, proce
     return [name, { ...style, written: true }] as const
   }
   function start(...sent: Parameters<typeof send>): void {
-    const sending_ = send(...sent)
-    sending_.catch(() => undefined)
-    sending.push(sending_)
+    const transfer = send(...sent)
+    transfer.catch(() => undefined)
+    sending.push(transfer)
   }
 
   try {
@@ -95,6 +96,10 @@ async function store(record: AttachmentRecord, entity: string, { property, proce
     await Promise.allSettled(sending)
   }
   return { ...styles, ...Object.fromEntries(await Promise.all(sending)) }
+}
+
+function unstaged(styles: Record<string, StyleRecord>): Record<string, StyleRecord> {
+  return Object.fromEntries(Object.entries(styles).map(([name, { staged: _, ...style }]) => [name, style]))
 }
 
 function stagedOriginal({ contentType, meta }: AttachmentRecord, staging: Storage): ProcessorInput {

@@ -8,7 +8,17 @@ import { DataSource, type DataSourceOptions } from 'typeorm'
 import { inject, onTestFinished } from 'vitest'
 import { createDatabase } from '../../examples/services/postgres'
 import { clientConfig } from '../../examples/services/s3'
-import { Attachments, type AttachmentsOptions, diskStorage, inProcessBackground, type MemoryStorage, memoryStorage } from '../../src'
+import {
+  Attachments,
+  type AttachmentsOptions,
+  type BackgroundAdapter,
+  diskStorage,
+  inProcessBackground,
+  type Job,
+  type MemoryStorage,
+  memoryStorage,
+  type Perform,
+} from '../../src'
 
 type Entities = DataSourceOptions['entities']
 
@@ -62,6 +72,20 @@ export async function world(entities: Entities, options: Partial<AttachmentsOpti
   await attachments.connect(dataSource)
   onTestFinished(() => attachments.close())
   return { dataSource, attachments, staging, storage }
+}
+
+/** Keeps jobs back until `run()` does all of them. */
+export function heldBackground(): BackgroundAdapter & { run(): Promise<void> } {
+  const jobs: Job[] = []
+  let perform: Perform | undefined
+  return {
+    start: (given) => void (perform = given),
+    enqueue: async (job) => void jobs.push(job),
+    work: async () => ({ stop: async () => undefined }),
+    run: async () => {
+      for (const job of jobs.splice(0)) await perform?.(job, 1)
+    },
+  }
 }
 
 export interface Bucket {

@@ -1,0 +1,66 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { expect, it } from 'vitest'
+
+const src = join(__dirname, '../src')
+
+/** A folder may import itself and what stands in an earlier row; folders of one row do not know each other. */
+const rows = [['errors'], ['file', 'style', 'template', 'storage', 'background'], ['processor'], ['definition'], ['attachment'], ['lifecycle'], ['typeorm'], ['attachments'], ['index']]
+
+/** Each package has one home. */
+const homes: Record<string, string> = {
+  typeorm: 'typeorm',
+  sharp: 'processor',
+  'file-type': 'file',
+  'mime-types': '*',
+  pluralize: 'template',
+  fastq: 'background',
+  'content-disposition': 'storage',
+  '@aws-sdk/client-s3': 'storage',
+  '@aws-sdk/lib-storage': 'storage',
+  '@aws-sdk/s3-request-presigner': 'storage',
+}
+
+/** The class that composes the rest names TypeORM's types, and nothing else of it. */
+const typesOnly = ['attachments']
+
+async function imports(): Promise<Array<{ file: string; folder: string; target: string; typeOnly: boolean }>> {
+  const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts'))
+  const found = await Promise.all(
+    files.map(async (file) => {
+      const text = await readFile(join(src, file), 'utf8')
+      const statements = [...text.matchAll(/(import|export)( type)?[^'"]*? from '([^']+)'|import\('([^']+)'\)/g)]
+      return statements.map(([, , typeOnly, from, dynamic]) => ({ file, folder: placeOf(file), target: (from ?? dynamic) as string, typeOnly: Boolean(typeOnly) }))
+    }),
+  )
+  return found.flat()
+}
+
+function placeOf(file: string): string {
+  return (file.split('/')[0] as string).replace(/\.ts$/, '')
+}
+
+const rowOf = (place: string) => rows.findIndex((row) => row.includes(place))
+
+it('every folder has a place in the table', async () => {
+  const places = (await readdir(src)).filter((name) => name !== 'tsconfig.json').map(placeOf)
+  expect(places.filter((place) => rowOf(place) < 0)).toEqual([])
+})
+
+it('imports go one way', async () => {
+  const wrong = (await imports()).filter(({ file, folder, target }) => {
+    if (!target.startsWith('.')) return false
+    const other = placeOf(relative(src, join(src, dirname(file), target)))
+    return other !== folder && rowOf(other) >= rowOf(folder)
+  })
+  expect(wrong).toEqual([])
+})
+
+it('every package has one home', async () => {
+  const wrong = (await imports()).filter(({ folder, target, typeOnly }) => {
+    if (target.startsWith('.') || target.startsWith('node:')) return false
+    if (typeOnly && target === 'typeorm' && typesOnly.includes(folder)) return false
+    return homes[target] !== '*' && homes[target] !== folder
+  })
+  expect(wrong).toEqual([])
+})

@@ -1,0 +1,227 @@
+import 'reflect-metadata'
+import { randomUUID } from 'node:crypto'
+import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
+import { describe, expect, it } from 'vitest'
+import { Attached, Attachment, Attachments, diskStorage, inlineBackground, inProcessBackground, memoryStorage, type Storage, StorageError } from '../src'
+import { jpeg } from './support/pictures'
+import { filesIn, folder, heldBackground, type World, world } from './support/world'
+
+@Entity()
+class User {
+  @PrimaryGeneratedColumn()
+  id!: number
+
+  @Column('text', { default: '' })
+  name!: string
+
+  @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/*'], processingUrl: '/processing.png', defaultUrl: '/missing.png' })
+  avatar!: Attached<'thumb'>
+
+  @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/*'], processInBackground: false, columns: { version: 'now_v' } })
+  badge!: Attached<'thumb'>
+
+  @Attachment({ styles: { thumb: '50x50#', big: '200x200>' }, accept: ['image/*'], processInBackground: { only: ['big'] }, processingUrl: '/wait/:style.png' })
+  cover!: Attached<'thumb' | 'big'>
+
+  @Attachment({ accept: 'any' })
+  paper!: Attached
+}
+
+const photo = jpeg(300, 200)
+
+/** A storage that fails as long as `broken` says so. */
+function moody(broken: (key: string) => boolean): Storage & { inner: ReturnType<typeof memoryStorage> } {
+  const inner = memoryStorage({ publicUrl: 'https://files.test' })
+  return {
+    ...inner,
+    inner,
+    write: async (key, body, info) => {
+      await inner.write(key, body, info)
+      if (broken(key)) {
+        await inner.delete([key])
+        throw new StorageError('down', `the storage is down for ${key}`)
+      }
+    },
+  }
+}
+
+async function saveAvatar({ dataSource, attachments }: World, property: 'avatar' | 'badge' | 'cover' | 'paper' = 'avatar', bytes = photo) {
+  const user = new User()
+  await attachments.attach(user, property, await bytes, { fileName: 'me.jpg' })
+  await dataSource.manager.save(user)
+  return user
+}
+
+const fresh = ({ dataSource }: World, { id }: User) => dataSource.getRepository(User).findOneByOrFail({ id })
+
+describe('a job that fails', () => {
+  it('is tried again, and ends well when the cause goes away', async () => {
+    let failures = 0
+    const storage = moody(() => failures++ < 2)
+    const here = await world([User], { storage, retry: { attempts: 5, backoff: () => 1 } })
+    const user = await saveAvatar(here)
+    await here.attachments.idle()
+    expect((await fresh(here, user)).avatar).toMatchObject({ processing: false, error: null })
+    expect(storage.inner.objects.size).toBe(2)
+    expect(await filesIn(here.staging)).toEqual([])
+  })
+
+  it('ends as failed: visible on the row, the original kept and readable', async () => {
+    const here = await world([User], { storage: moody(() => true), retry: { attempts: 3, backoff: () => 1 } })
+    const user = await saveAvatar(here)
+    await here.attachments.idle()
+    const { avatar } = await fresh(here, user)
+    expect(avatar.processing).toBe(false)
+    expect(avatar.error).toMatchObject({ code: 'down', message: expect.stringContaining('the storage is down'), attempts: 3, at: expect.any(String) })
+    expect(avatar.url('thumb')).toBe('/missing.png')
+    const kept: Buffer[] = []
+    for await (const chunk of await avatar.stream('original')) kept.push(chunk)
+    expect(Buffer.concat(kept)).toEqual(await photo)
+  })
+
+  it('for a reason that no retry can mend fails at once', async () => {
+    const bytes = Buffer.from(await photo)
+    // damage inside the picture's data: it begins and ends well
+    const middle = Math.floor(bytes.length / 2)
+    bytes.fill(0xaa, middle, middle + 600)
+    const here = await world([User])
+    const user = await saveAvatar(here, 'avatar', Promise.resolve(bytes))
+    await here.attachments.idle()
+    expect((await fresh(here, user)).avatar.error).toMatchObject({ code: 'corrupt_image', attempts: 1 })
+    expect(here.storage.objects.size).toBeLessThanOrEqual(1)
+  })
+
+  it('when the storage loses what it took is noticed before anything local goes', async () => {
+    const storage = memoryStorage()
+    const forgetful: Storage = { ...storage, stat: async (key) => (key.includes('/thumb/') ? { size: 1 } : storage.stat(key)) }
+    const here = await world([User], { storage: forgetful })
+    const user = await saveAvatar(here)
+    await here.attachments.idle()
+    expect((await fresh(here, user)).avatar.error).toMatchObject({ code: 'not_verified' })
+    expect(await filesIn(here.staging)).not.toEqual([])
+  })
+})
+
+describe('lost jobs', () => {
+  it('are found again by the next process, once, and only when they are old enough', async () => {
+    const here = await world([User], { background: heldBackground() })
+    const users = [await saveAvatar(here), await saveAvatar(here), await saveAvatar(here)]
+    await here.attachments.close()
+
+    const next = new Attachments({ staging: diskStorage({ root: here.staging }), storage: here.storage, background: inProcessBackground() })
+    const { dataSource } = here
+    await dataSource.destroy()
+    await dataSource.initialize()
+    await next.connect(dataSource)
+    expect(await next.requeueLost()).toBe(0)
+    const found = await Promise.all([next.requeueLost({ olderThan: 0 }), next.requeueLost({ olderThan: 0 })])
+    expect(found[0] + found[1]).toBeGreaterThanOrEqual(3)
+    await next.idle()
+    for (const user of users) expect((await fresh(here, user)).avatar.processing).toBe(false)
+    expect(here.storage.objects.size).toBe(6)
+    expect(await next.requeueLost({ olderThan: 0 })).toBe(0)
+    await next.close()
+  })
+
+  it('are looked for by a worker when it starts', async () => {
+    const here = await world([User], { background: inProcessBackground() })
+    const user = await saveAvatar(here, 'paper')
+    await here.attachments.idle()
+    await here.dataSource.query(`UPDATE "user" SET paper_processing = true, paper_attempted_at = '2001-01-01'`)
+    const worker = await here.attachments.work()
+    await expect.poll(async () => (await fresh(here, user)).paper.processing).toBe(false)
+    await worker.stop()
+  })
+})
+
+describe('the moment of processing', () => {
+  it('false: right after the commit, awaited by whoever commits', async () => {
+    const here = await world([User])
+    const user = await saveAvatar(here, 'badge')
+    expect(user.badge).toMatchObject({ processing: false, error: null })
+    expect(user.badge.url('thumb')).toBe(`https://files.test/${user.badge.path('thumb')}`)
+    expect(here.storage.objects.size).toBe(2)
+    await here.dataSource.transaction(async (manager) => {
+      await here.attachments.detach(user, 'badge')
+      await manager.save(user)
+      expect(here.storage.objects.size).toBe(2)
+    })
+    expect(here.storage.objects.size).toBe(0)
+  })
+
+  it('false, and failing: save() succeeds, the row says why', async () => {
+    const here = await world([User], { storage: moody(() => true) })
+    const user = await saveAvatar(here, 'badge')
+    expect(user.badge).toMatchObject({ processing: false, error: { code: 'down', attempts: 1 } })
+  })
+
+  it('only some: the others are made while attaching and shown from the staging until they are stored', async () => {
+    const root = await folder()
+    const background = heldBackground()
+    const here = await world([User], { staging: diskStorage({ root, publicUrl: '/staged' }), background })
+    const user = new User()
+    await here.attachments.attach(user, 'cover', await photo)
+    expect((await filesIn(root)).filter((file) => /thumb\.jpg$|original$/.test(file))).toHaveLength(2)
+    await here.dataSource.manager.save(user)
+    const waiting = (await fresh(here, user)).cover
+    expect(waiting.url('thumb')).toMatch(/^\/staged\/User\/cover\/..\/[0-9a-f]{32}\/thumb\.jpg$/)
+    expect(waiting.url('big')).toBe('/wait/big.png')
+    expect(waiting.meta?.styles['thumb']).toMatchObject({ width: 50, height: 50 })
+    await background.run()
+    const done = (await fresh(here, user)).cover
+    expect(done.url('thumb')).toBe(`https://files.test/${done.path('thumb')}`)
+    expect(here.storage.objects.size).toBe(3)
+    expect(await filesIn(root)).toEqual([])
+  })
+
+  it('inline: everything happens before save() returns', async () => {
+    const here = await world([User], { background: inlineBackground() })
+    const user = await saveAvatar(here)
+    expect((await fresh(here, user)).avatar.processing).toBe(false)
+  })
+})
+
+it('passes a file through that no processor reads, without styles', async () => {
+  const here = await world([User])
+  const pdf = Buffer.concat([Buffer.from('%PDF-1.7\n'), Buffer.alloc(3000, ' ')])
+  const user = await saveAvatar(here, 'paper', Promise.resolve(pdf))
+  await here.attachments.idle()
+  const { paper } = await fresh(here, user)
+  expect(paper).toMatchObject({ processing: false, error: null, contentType: 'application/pdf', width: null })
+  expect(here.storage.objects.get(paper.path() as string)?.body).toEqual(pdf)
+})
+
+it('lets running jobs finish on close()', async () => {
+  let release: () => void = () => undefined
+  const gate = new Promise<void>((resolve) => (release = resolve))
+  const storage = memoryStorage()
+  const slow: Storage = { ...storage, write: async (...all) => void (await gate, await storage.write(...all)) }
+  const here = await world([User], { storage: slow })
+  const user = await saveAvatar(here)
+  const closed = here.attachments.close()
+  release()
+  await closed
+  expect((await fresh(here, user)).avatar.processing).toBe(false)
+})
+
+it('keeps several storages by name, and the row remembers which', async () => {
+  @Entity()
+  class Report {
+    @PrimaryGeneratedColumn('uuid')
+    id!: string
+
+    @Attachment({ accept: 'any', storage: 'papers', path: ':id_partition/:filename' })
+    pdf!: Attached
+  }
+  const [photos, papers] = [memoryStorage(), memoryStorage({ publicUrl: 'https://papers.test' })]
+  const { dataSource, attachments } = await world([Report], { storage: { photos, papers } })
+  const report = Object.assign(new Report(), { id: randomUUID() })
+  await attachments.attach(report, 'pdf', Buffer.from('text'), { fileName: 'a b.txt' })
+  await dataSource.manager.save(report)
+  await attachments.idle()
+  const saved = await dataSource.getRepository(Report).findOneByOrFail({ id: report.id })
+  const threes = saved.id.slice(0, 9).match(/.{3}/g)?.join('/')
+  expect([...papers.objects.keys()]).toEqual([`${threes}/${saved.id}/a b-${saved.pdf.version}.txt`])
+  expect(saved.pdf.url()).toBe(`https://papers.test/${threes}/${saved.id}/a%20b-${saved.pdf.version}.txt`)
+  expect(photos.objects.size).toBe(0)
+})

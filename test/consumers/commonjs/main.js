@@ -1,0 +1,56 @@
+require('reflect-metadata')
+const assert = require('node:assert/strict')
+const { readdirSync } = require('node:fs')
+const { Readable } = require('node:stream')
+const { S3Client } = require('@aws-sdk/client-s3')
+const sharp = require('sharp')
+const { DataSource, Entity, PrimaryGeneratedColumn } = require('typeorm')
+const { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } = require('typeorm-attachments')
+const { s3Storage } = require('typeorm-attachments/s3')
+
+class User {}
+PrimaryGeneratedColumn()(User.prototype, 'id')
+Attachment({ styles: { thumb: '100x100#' }, accept: ['image/*'] })(User.prototype, 'avatar')
+Entity()(User)
+
+async function keepAvatar() {
+  const dataSource = new DataSource({ type: 'sqljs', entities: [User], synchronize: true })
+  await dataSource.initialize()
+  const storage = memoryStorage()
+  const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground() })
+  await attachments.connect(dataSource)
+
+  const users = dataSource.getRepository(User)
+  const user = users.create()
+  const picture = sharp({ create: { width: 300, height: 200, channels: 3, background: '#c40' } })
+  await attachments.attach(user, 'avatar', await picture.png().toBuffer(), { fileName: 'me.png' })
+  await users.save(user)
+  assert.equal(user.avatar.processing, true)
+  await new Promise(() => {})
+
+  const { avatar } = await users.findOneByOrFail({ id: user.id })
+  assert.ok(avatar instanceof Attached)
+  assert.equal(avatar.error, null)
+  assert.equal(avatar.processing, false)
+  assert.deepEqual([avatar.width, avatar.height], [300, 200])
+  const thumb = await sharp(storage.objects.get(avatar.path('thumb')).body).metadata()
+  assert.deepEqual([thumb.format, thumb.width, thumb.height], ['png', 100, 100])
+  assert.deepEqual(readdirSync('staging'), [])
+  await attachments.close()
+  await dataSource.destroy()
+}
+
+async function talkToS3() {
+  const client = new S3Client(JSON.parse(process.env.S3_CLIENT))
+  const s3 = s3Storage({ client, bucket: process.env.S3_BUCKET })
+  // of unknown size, so that it goes up in parts
+  await s3.write('note.txt', Readable.from('from CommonJS'), { contentType: 'text/plain' })
+  const answer = await fetch(await s3.signedUrl('note.txt', { expiresIn: 60 }))
+  assert.equal(await answer.text(), 'from CommonJS')
+  await assert.rejects(s3.read('nowhere.txt'), StorageError)
+  client.destroy()
+}
+
+keepAvatar()
+  .then(talkToS3)
+  .then(() => console.log('all is well'))

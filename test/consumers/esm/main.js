@@ -1,0 +1,56 @@
+import 'reflect-metadata'
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { Readable } from 'node:stream'
+import { S3Client } from '@aws-sdk/client-s3'
+import sharp from 'sharp'
+import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
+import { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } from 'typeorm-attachments'
+import { s3Storage } from 'typeorm-attachments/s3'
+
+class User {}
+PrimaryGeneratedColumn()(User.prototype, 'id')
+Attachment({ styles: { thumb: '100x100#' }, accept: ['image/*'] })(User.prototype, 'avatar')
+Entity()(User)
+
+const dataSource = new DataSource({ type: 'sqljs', entities: [User], synchronize: true })
+await dataSource.initialize()
+const storage = memoryStorage()
+const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground() })
+await attachments.connect(dataSource)
+
+const users = dataSource.getRepository(User)
+const user = users.create()
+const picture = sharp({ create: { width: 300, height: 200, channels: 3, background: '#c40' } })
+await attachments.attach(user, 'avatar', await picture.png().toBuffer(), { fileName: 'me.png' })
+await users.save(user)
+assert.equal(user.avatar.processing, true)
+await new Promise(() => {})
+
+const { avatar } = await users.findOneByOrFail({ id: user.id })
+assert.ok(avatar instanceof Attached)
+assert.equal(avatar.error, null)
+assert.equal(avatar.processing, false)
+assert.deepEqual([avatar.width, avatar.height], [300, 200])
+const thumb = await sharp(storage.objects.get(avatar.path('thumb')).body).metadata()
+assert.deepEqual([thumb.format, thumb.width, thumb.height], ['png', 100, 100])
+assert.deepEqual(readdirSync('staging'), [])
+await attachments.close()
+await dataSource.destroy()
+
+const client = new S3Client(JSON.parse(process.env.S3_CLIENT))
+const s3 = s3Storage({ client, bucket: process.env.S3_BUCKET })
+// of unknown size, so that it goes up in parts
+await s3.write('note.txt', Readable.from('from an ES module'), { contentType: 'text/plain' })
+const answer = await fetch(await s3.signedUrl('note.txt', { expiresIn: 60 }))
+assert.equal(await answer.text(), 'from an ES module')
+await assert.rejects(s3.read('nowhere.txt'), StorageError)
+client.destroy()
+
+// both kinds of import must find the same classes, and every name
+const required = createRequire(import.meta.url)('typeorm-attachments')
+const imported = await import('typeorm-attachments')
+for (const name of Object.keys(required)) assert.equal(imported[name], required[name], name)
+
+console.log('all is well')
