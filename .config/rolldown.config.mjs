@@ -4,6 +4,13 @@ import license from 'rollup-plugin-license'
 const { dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 const installed = Object.keys({ ...dependencies, ...peerDependencies })
 
+// file-type's parts load `debug`, which reads the environment and prints: nothing a library should bring along
+const withoutDebug = {
+  name: 'without-debug',
+  resolveId: (id) => (id === 'debug' ? '\0debug' : null),
+  load: (id) => (id === '\0debug' ? 'export default () => () => undefined' : null),
+}
+
 // One CommonJS build, which `import` reads as well as `require`: two builds would be two copies of every class.
 // What is published as an ES module only (file-type) is taken in, because Jest cannot load such packages.
 export default {
@@ -11,7 +18,7 @@ export default {
   platform: 'node',
   external: [/^node:/, ...installed.map((name) => new RegExp(`^${name}(/|$)`))],
   tsconfig: 'tsconfig.json',
-  plugins: [license({ thirdParty: { output: 'dist/THIRD-PARTY-LICENSES.txt' } })],
+  plugins: [withoutDebug, license({ thirdParty: { output: 'dist/THIRD-PARTY-LICENSES.txt' } })],
   output: {
     dir: 'dist',
     format: 'cjs',

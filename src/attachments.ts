@@ -72,10 +72,11 @@ export class Attachments {
     await Promise.all([this.#staging, ...Object.values(this.#storages)].map((storage) => storage.prepare?.()))
 
     const surroundings = { staging: this.#staging, storage: (name: string | undefined) => this.#storage(name) }
-    const all = bindAll(dataSource, surroundings, (version) => this.#intents.get(version) !== undefined)
+    const { attachments: all, undo } = bindAll(dataSource, surroundings, (version) => this.#intents.get(version) !== undefined)
+    const byEntity = new Map(all.map(({ metadata }) => [metadata, all.filter((bound) => bound.metadata === metadata)]))
     const listener = subscriber({
       intents: this.#intents,
-      attachmentsOf: (metadata) => all.filter((bound) => bound.metadata === metadata),
+      attachmentsOf: (metadata) => byEntity.get(metadata) ?? [],
       storageName: ({ definition }) => definition.storage ?? (Object.keys(this.#storages)[0] as string),
       committed: (entries, run) => this.#committed(entries, run),
     })
@@ -84,7 +85,10 @@ export class Attachments {
     this.#connected = {
       dataSource,
       bound: new Map(all.map((bound) => [`${bound.entity}.${bound.property}`, bound])),
-      disconnect: () => void dataSource.subscribers.splice(dataSource.subscribers.indexOf(listener), 1),
+      disconnect: () => {
+        dataSource.subscribers.splice(dataSource.subscribers.indexOf(listener), 1)
+        undo()
+      },
     }
     this.#background.start?.((job, attempt) => this.#perform(job, attempt))
   }

@@ -40,7 +40,8 @@ export class StorageError extends AttachmentError {
   }
 }
 
-/** An error's message, for anything that can be thrown. */
+/** An error's message, for anything that can be thrown. Not by `instanceof`: under Jest, Node's own errors are of another realm. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  const { message } = Object(error) as { message?: unknown }
+  return typeof message === 'string' ? message : String(error)
 }

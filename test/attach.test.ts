@@ -89,6 +89,7 @@ describe('what is refused is refused with a code, and leaves nothing behind', ()
     ['a JPEG that is none after its first bytes', async () => Buffer.concat([(await photo).subarray(0, 20), Buffer.alloc(5000, 'x')]), 'corrupt_image'],
     ['half a PNG header', async () => (await png()).subarray(0, 30), 'corrupt_image'],
     ['a stream that fails half-way', async () => failing(await photo), 'source_failed'],
+    ['a stream that breaks before anybody reads it', () => createReadStream('/nowhere/at/all.jpg'), 'source_failed'],
     ['a stream that was read already', () => consumed(), 'source_consumed'],
     ['a string', () => '/etc/passwd', 'source_unknown'],
     ['an object of paths, as formidable gives', () => ({ filepath: '/etc/passwd' }), 'source_unknown'],

@@ -110,8 +110,6 @@ describe('lost jobs', () => {
 
     const next = new Attachments({ staging: diskStorage({ root: here.staging }), storage: here.storage, background: inProcessBackground() })
     const { dataSource } = here
-    await dataSource.destroy()
-    await dataSource.initialize()
     await next.connect(dataSource)
     expect(await next.requeueLost()).toBe(0)
     const found = await Promise.all([next.requeueLost({ olderThan: 0 }), next.requeueLost({ olderThan: 0 })])

@@ -9,7 +9,7 @@ import { newBucket } from './support/world'
 const repository = dirname(import.meta.dirname)
 const available = join(repository, 'node_modules')
 /** Of a test, and with it of two programs. Milliseconds. */
-const timeout = 16_000
+const timeout = 120_000
 let home: string
 
 beforeAll(async () => {
@@ -81,7 +81,8 @@ function execute(cwd: string, program: string, parameters: string[] = [], env: N
   const surroundings = { PATH: process.env['PATH'], HOME: home, TMPDIR: home, ...env }
   return new Promise((resolve, reject) => {
     execFile(program, parameters, { cwd, env: surroundings, timeout: timeout / 2 - 1_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
-      if (error) reject(new Error(`${error.killed ? 'did not end in time' : 'failed'}: ${program} ${parameters.join(' ')}\n${stdout}${stderr}`))
+      const outcome = error?.killed ? 'did not end in time' : `failed with code ${error?.code}`
+      if (error) reject(new Error(`${outcome}: ${[program, ...parameters].join(' ')}\n${stdout}${stderr}`))
       else resolve(stdout)
     })
   })

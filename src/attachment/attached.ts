@@ -119,7 +119,8 @@ export class Attached<S extends string = never> {
 
   /** URLs and facts for an API's answer; never keys, digests or the text of errors. */
   toJSON() {
-    const styles = Object.keys(this.meta?.styles ?? {}).filter((name) => name !== 'original') as S[]
+    const { styleNames } = attachmentOf(this).definition
+    const styles = (styleNames ?? Object.keys(this.meta?.styles ?? {}).filter((name) => name !== 'original')) as S[]
     return {
       present: this.present,
       processing: this.processing ?? false,

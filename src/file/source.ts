@@ -82,6 +82,9 @@ function bytesOf(value: unknown): Buffer | undefined {
 }
 
 function unread(stream: Readable): Readable {
+  // it may break before it is read; whoever reads it then sees the same error
+  stream.on('error', () => undefined)
+  if (stream.errored) throw new RefusedFileError('source_failed', `the stream to attach broke: ${messageOf(stream.errored)}`, { cause: stream.errored })
   if (stream.readableDidRead || stream.destroyed || stream.readableEnded) {
     throw new RefusedFileError('source_consumed', 'the stream to attach was already read or closed: attach it before anything else reads it')
   }

@@ -38,7 +38,10 @@ export function intents(now: () => number = Date.now): Intents {
       forgetOld()
       held.set(intent.version, { intent, until: now() + lifetime })
     },
-    get: (version) => held.get(version)?.intent,
+    get(version) {
+      forgetOld()
+      return held.get(version)?.intent
+    },
     consume: (version) => void held.delete(version),
   }
 }

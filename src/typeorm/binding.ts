@@ -22,42 +22,61 @@ export interface BoundAttachment {
   create(columns: AttachmentRecord | typeof emptyRecord): AnyAttached
 }
 
-/** All attachments of a data source, in the order of its entities; each gives its values a class that knows its surroundings. */
-export function bindAll(
-  dataSource: DataSource,
-  surroundings: Omit<Surroundings, 'entity'>,
-  isIntent: (version: string) => boolean,
-): BoundAttachment[] {
-  return dataSource.entityMetadatas.flatMap((metadata) =>
+/** All attachments of a data source, in the order of its entities. */
+export interface Binding {
+  readonly attachments: readonly BoundAttachment[]
+  /** Leaves the data source's metadata as they were. */
+  undo(): void
+}
+
+/** Gives the values of each entity's attachments a class that knows its surroundings. Checks everything before it changes anything. */
+export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings, 'entity'>, isIntent: (version: string) => boolean): Binding {
+  const found = dataSource.entityMetadatas.flatMap((metadata) =>
     metadata.embeddeds.flatMap((embedded) => {
-      const definition = definitionOf(embedded)
       refuseNested(metadata, embedded)
-      if (!definition) return []
-      if ((embedded.type as typeof Attached).surroundings) {
-        throw new UsageError(
-          'already_connected',
-          `${metadata.name}.${embedded.propertyName} is connected already: one Attachments for each data source`,
-        )
-      }
-      surroundings.storage(definition.storage)
-      const Declared = embedded.type as typeof Attached<string>
-      const Value = class extends Declared {
-        static override readonly surroundings = { ...surroundings, entity: metadata.name }
-      }
-      Object.defineProperty(Value, 'name', { value: 'Attached' })
-      embedded.type = Value
-      speakOnlyForIntents(metadata, embedded, isIntent)
-      return {
-        metadata,
-        entity: metadata.name,
-        property: embedded.propertyName,
-        definition,
-        table: attachmentTable(dataSource.driver, metadata, embedded),
-        Value,
-        create: (columns) => Object.assign(new Value(), columns),
-      }
+      const definition = definitionOf(embedded)
+      return definition ? [{ metadata, embedded, definition }] : []
     }),
   )
+  for (const { metadata, embedded, definition } of found) {
+    surroundings.storage(definition.storage)
+    if ((embedded.type as typeof Attached).surroundings) {
+      throw new UsageError(
+        'already_connected',
+        `${metadata.name}.${embedded.propertyName} is connected already: one Attachments for each data source`,
+      )
+    }
+  }
+  const undo: Array<() => void> = []
+  const attachments = found.map(({ metadata, embedded, definition }) => {
+    const Value = valueClass(embedded, { ...surroundings, entity: metadata.name })
+    const declared = embedded.type
+    embedded.type = Value
+    undo.push(
+      () => {
+        embedded.type = declared
+      },
+      speakOnlyForIntents(metadata, embedded, isIntent),
+    )
+    return {
+      metadata,
+      entity: metadata.name,
+      property: embedded.propertyName,
+      definition,
+      table: attachmentTable(dataSource.driver, metadata, embedded),
+      Value,
+      create: (columns: AttachmentRecord | typeof emptyRecord) => Object.assign(new Value(), columns),
+    }
+  })
+  return { attachments, undo: () => undo.forEach((step) => void step()) }
+}
+
+function valueClass(embedded: EmbeddedMetadata, surroundings: Surroundings): typeof Attached<string> {
+  const Value = class extends (embedded.type as typeof Attached<string>) {
+    static override readonly surroundings = surroundings
+  }
+  Object.defineProperty(Value, 'name', { value: 'Attached' })
+  return Value
 }
 
 /** The row of an entity, or of the part of one that holds its primary key. */
@@ -75,17 +94,19 @@ function definitionOf({ type }: EmbeddedMetadata): Definition | undefined {
 /**
  * `updatedAt` is the one column that TypeORM compares and writes. It shows a value only where an intent stands behind
  * it, or where somebody set the property of an entity to null: a stale entity so never looks changed.
- * Conditions of queries are plain objects and keep their meaning.
+ * Conditions of queries are plain objects and keep their meaning. What is returned takes all of this back.
  */
-function speakOnlyForIntents(metadata: EntityMetadata, embedded: EmbeddedMetadata, isIntent: (version: string) => boolean): void {
-  const column = embedded.columns.find(({ propertyName }) => propertyName === 'updatedAt')
-  if (!column) return
-  const inherited = column.getEntityValue.bind(column)
+function speakOnlyForIntents(metadata: EntityMetadata, embedded: EmbeddedMetadata, isIntent: (version: string) => boolean): () => void {
+  const column = embedded.columns.find(({ propertyName }) => propertyName === 'updatedAt') as EmbeddedMetadata['columns'][number]
+  const original = column.getEntityValue
   column.getEntityValue = (entity, transform) => {
     const value = entity?.[embedded.propertyName]
     if (value instanceof Attached) return value.version && isIntent(value.version) ? value.updatedAt : undefined
     if (value === null && typeof metadata.target === 'function' && entity instanceof metadata.target) return null
-    return inherited(entity, transform)
+    return original.call(column, entity, transform)
+  }
+  return () => {
+    column.getEntityValue = original
   }
 }
 

@@ -167,7 +167,12 @@ export function tell(owner: ObjectLiteral, bound: BoundAttachment, columns: Atta
   else owner[bound.property] = bound.create(columns)
 }
 
-/** Statements on the connection of a query runner. */
+/** Statements on the connection of a query runner, one at a time: pg takes no second one while the first is under way. */
 export function runOn(runner: QueryRunner): Run {
-  return (sql, parameters) => runner.query(sql, parameters, true)
+  let last: Promise<unknown> = Promise.resolve()
+  return (sql, parameters) => {
+    const result = last.then(() => runner.query(sql, parameters, true))
+    last = result.catch(() => undefined)
+    return result
+  }
 }

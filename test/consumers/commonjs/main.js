@@ -26,7 +26,7 @@ async function keepAvatar() {
   await attachments.attach(user, 'avatar', await picture.png().toBuffer(), { fileName: 'me.png' })
   await users.save(user)
   assert.equal(user.avatar.processing, true)
-  await new Promise(() => {})
+  await attachments.idle()
 
   const { avatar } = await users.findOneByOrFail({ id: user.id })
   assert.ok(avatar instanceof Attached)

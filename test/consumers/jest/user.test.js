@@ -25,7 +25,7 @@ test('keeps an avatar', async () => {
   await attachments.attach(user, 'avatar', await picture.png().toBuffer(), { fileName: 'me.png' })
   await users.save(user)
   expect(user.avatar.processing).toBe(true)
-  setInterval(() => {}, 1000)
+  await attachments.idle()
 
   const { avatar } = await users.findOneByOrFail({ id: user.id })
   expect(avatar).toBeInstanceOf(Attached)

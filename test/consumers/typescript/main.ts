@@ -56,7 +56,7 @@ async function keepAvatar(): Promise<void> {
 
   const { avatar } = await users.findOneByOrFail({ id: user.id })
   assert.ok(avatar instanceof Attached)
-  assert.equal(avatar.error, 0)
+  assert.equal(avatar.error, null)
   assert.equal(avatar.processing, false)
   assert.deepEqual([avatar.width, avatar.height], [300, 200])
   const thumb = await sharp(storage.objects.get(avatar.path('thumb') ?? '')?.body).metadata()
