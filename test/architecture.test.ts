@@ -5,7 +5,17 @@ import { expect, it } from 'vitest'
 const src = join(__dirname, '../src')
 
 /** A folder may import itself and what stands in an earlier row; folders of one row do not know each other. */
-const rows = [['errors'], ['file', 'style', 'template', 'storage', 'background'], ['processor'], ['definition'], ['attachment'], ['lifecycle'], ['typeorm'], ['attachments'], ['index']]
+const rows = [
+  ['errors'],
+  ['file', 'style', 'template', 'storage', 'background'],
+  ['processor'],
+  ['definition'],
+  ['attachment'],
+  ['lifecycle'],
+  ['typeorm'],
+  ['attachments'],
+  ['index'],
+]
 
 /** Each package has one home. */
 const homes: Record<string, string> = {
@@ -30,7 +40,12 @@ async function imports(): Promise<Array<{ file: string; folder: string; target: 
     files.map(async (file) => {
       const text = await readFile(join(src, file), 'utf8')
       const statements = [...text.matchAll(/(import|export)( type)?[^'"]*? from '([^']+)'|import\('([^']+)'\)/g)]
-      return statements.map(([, , typeOnly, from, dynamic]) => ({ file, folder: placeOf(file), target: (from ?? dynamic) as string, typeOnly: Boolean(typeOnly) }))
+      return statements.map(([, , typeOnly, from, dynamic]) => ({
+        file,
+        folder: placeOf(file),
+        target: (from ?? dynamic) as string,
+        typeOnly: Boolean(typeOnly),
+      }))
     }),
   )
   return found.flat()

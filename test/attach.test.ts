@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { describe, expect, it } from 'vitest'
-import { Attached, Attachment, Attachments, diskStorage, fromPath, inlineBackground, memoryStorage, RefusedFileError } from '../src'
+import { type Attached, Attachment, Attachments, diskStorage, fromPath, inlineBackground, memoryStorage, RefusedFileError } from '../src'
 import { jpeg, png } from './support/pictures'
 import { filesIn, folder, world } from './support/world'
 
@@ -35,8 +35,16 @@ describe('sources', () => {
     ['a web stream', (bytes) => new Blob([new Uint8Array(bytes)]).stream(), 'file'],
     ['a Blob', (bytes) => new Blob([new Uint8Array(bytes)]), 'file'],
     ['a File', (bytes) => new File([new Uint8Array(bytes)], 'me.jpg'), 'me.jpg'],
-    ['an upload in memory by multer or NestJS', (bytes) => ({ fieldname: 'f', originalname: 'Ã©tÃ©.jpg', mimetype: 'text/html', buffer: bytes, size: 1 }), 'été.jpg'],
-    ['an upload of @fastify/multipart', (_, path) => ({ type: 'file', file: createReadStream(path), filename: 'f.jpg', mimetype: 'text/html' }), 'f.jpg'],
+    [
+      'an upload in memory by multer or NestJS',
+      (bytes) => ({ fieldname: 'f', originalname: 'Ã©tÃ©.jpg', mimetype: 'text/html', buffer: bytes, size: 1 }),
+      'été.jpg',
+    ],
+    [
+      'an upload of @fastify/multipart',
+      (_, path) => ({ type: 'file', file: createReadStream(path), filename: 'f.jpg', mimetype: 'text/html' }),
+      'f.jpg',
+    ],
     ['a file on the disk', (_, path) => fromPath(path, { fileName: 'my photo.jpg' }), 'my photo.jpg'],
   ]
   it.each(sources)('reads %s', async (_name, make, fileName) => {
@@ -86,7 +94,11 @@ describe('what is refused is refused with a code, and leaves nothing behind', ()
     ['a type that is not accepted', () => Buffer.from('%PDF-1.7 …'), 'type_not_accepted'],
     ['an HTML page called .png', () => new File(['<html><script>alert(1)</script>'], 'x.png', { type: 'image/png' }), 'type_not_accepted'],
     ['half a JPEG', async () => (await photo).subarray(0, (await photo).length / 2), 'corrupt_image'],
-    ['a JPEG that is none after its first bytes', async () => Buffer.concat([(await photo).subarray(0, 20), Buffer.alloc(5000, 'x')]), 'corrupt_image'],
+    [
+      'a JPEG that is none after its first bytes',
+      async () => Buffer.concat([(await photo).subarray(0, 20), Buffer.alloc(5000, 'x')]),
+      'corrupt_image',
+    ],
     ['half a PNG header', async () => (await png()).subarray(0, 30), 'corrupt_image'],
     ['a stream that fails half-way', async () => failing(await photo), 'source_failed'],
     ['a stream that breaks before anybody reads it', () => createReadStream('/nowhere/at/all.jpg'), 'source_failed'],
@@ -161,7 +173,9 @@ describe('calls that cannot be right', () => {
     const { attachments } = await world([User])
     const user = new User()
     await attachments.attach(user, 'avatar', await photo)
-    expect(() => user.avatar.url('thmub' as 'thumb')).toThrow(expect.objectContaining({ code: 'unknown_style', message: expect.stringContaining('original, thumb') }))
+    expect(() => user.avatar.url('thmub' as 'thumb')).toThrow(
+      expect.objectContaining({ code: 'unknown_style', message: expect.stringContaining('original, thumb') }),
+    )
   })
 
   it('a staging folder that cannot be made', async () => {

@@ -2,7 +2,17 @@ import 'reflect-metadata'
 import { randomUUID } from 'node:crypto'
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { describe, expect, it } from 'vitest'
-import { Attached, Attachment, Attachments, diskStorage, inlineBackground, inProcessBackground, memoryStorage, type Storage, StorageError } from '../src'
+import {
+  type Attached,
+  Attachment,
+  Attachments,
+  diskStorage,
+  inlineBackground,
+  inProcessBackground,
+  memoryStorage,
+  type Storage,
+  StorageError,
+} from '../src'
 import { jpeg } from './support/pictures'
 import { filesIn, folder, heldBackground, type World, world } from './support/world'
 
@@ -20,7 +30,12 @@ class User {
   @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/*'], processInBackground: false, columns: { version: 'now_v' } })
   badge!: Attached<'thumb'>
 
-  @Attachment({ styles: { thumb: '50x50#', big: '200x200>' }, accept: ['image/*'], processInBackground: { only: ['big'] }, processingUrl: '/wait/:style.png' })
+  @Attachment({
+    styles: { thumb: '50x50#', big: '200x200>' },
+    accept: ['image/*'],
+    processInBackground: { only: ['big'] },
+    processingUrl: '/wait/:style.png',
+  })
   cover!: Attached<'thumb' | 'big'>
 
   @Attachment({ accept: 'any' })
@@ -191,9 +206,11 @@ it('passes a file through that no processor reads, without styles', async () => 
 
 it('lets running jobs finish on close()', async () => {
   let release: () => void = () => undefined
-  const gate = new Promise<void>((resolve) => (release = resolve))
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
   const storage = memoryStorage()
-  const slow: Storage = { ...storage, write: async (...all) => void (await gate, await storage.write(...all)) }
+  const slow: Storage = { ...storage, write: (...all) => gate.then(() => storage.write(...all)) }
   const here = await world([User], { storage: slow })
   const user = await saveAvatar(here)
   const closed = here.attachments.close()

@@ -1,7 +1,7 @@
 import 'reflect-metadata'
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { describe, expect, it } from 'vitest'
-import { Attached, Attachment, type AttachmentOptions, DeclarationError, memoryStorage } from '../src'
+import { type Attached, Attachment, type AttachmentOptions, DeclarationError, memoryStorage } from '../src'
 import { jpeg } from './support/pictures'
 import { database, world } from './support/world'
 
@@ -21,7 +21,12 @@ describe('what is wrong with a declaration is said when the class is declared', 
     ['a format nobody writes', { accept, styles: { thumb: { format: 'bmp' } } }, 'bad_style', /'bmp'.*webp/],
     ['quality out of range', { accept, styles: { thumb: { quality: 101 } } }, 'bad_style', /101.*1 to 100/],
     ['a style called original', { accept, styles: { original: '10x10' } }, 'bad_style', /'original'.*another name/],
-    ['an unknown token in path', { accept, path: ':class/:nope/:style' }, 'bad_template', /User\.avatar.*':class\/:nope\/:style'.*':nope'.*:filename/s],
+    [
+      'an unknown token in path',
+      { accept, path: ':class/:nope/:style' },
+      'bad_template',
+      /User\.avatar.*':class\/:nope\/:style'.*':nope'.*:filename/s,
+    ],
     ['an unknown token in url', { accept, url: 'https://x/:nope' }, 'bad_template', /url.*:nope/],
     ['an unknown token in defaultUrl', { accept, defaultUrl: '/:nope.png' }, 'bad_template', /defaultUrl.*:nope/],
     ['an id in defaultUrl', { accept, defaultUrl: '/:id/missing.png' }, 'bad_template', /:id.*leave it out/],
@@ -98,7 +103,17 @@ it('adds real columns and indexes, which migrations see', async () => {
   const dataSource = await database([Document], { synchronize: false })
   const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
   const sql = upQueries.map(({ query }) => query).join('\n')
-  for (const column of ['scan_file_name', 'scan_content_type', 'scan_file_size', 'scan_updated_at', 'scan_fingerprint', 'scan_version', 'scan_attempted_at', 'scan_error', 'scan_meta']) {
+  for (const column of [
+    'scan_file_name',
+    'scan_content_type',
+    'scan_file_size',
+    'scan_updated_at',
+    'scan_fingerprint',
+    'scan_version',
+    'scan_attempted_at',
+    'scan_error',
+    'scan_meta',
+  ]) {
     expect(sql).toContain(`"${column}"`)
   }
   expect(sql).toMatch(/"processing_upload" boolean NOT NULL DEFAULT false/)
@@ -151,5 +166,8 @@ it('says at connect() which storage an attachment names and nobody configured', 
     @Attachment({ accept: 'any', storage: 'papers' })
     pdf!: Attached
   }
-  await expect(world([Invoice], { storage: { photos: memoryStorage() } })).rejects.toMatchObject({ code: 'unknown_storage', message: expect.stringContaining('photos') })
+  await expect(world([Invoice], { storage: { photos: memoryStorage() } })).rejects.toMatchObject({
+    code: 'unknown_storage',
+    message: expect.stringContaining('photos'),
+  })
 })

@@ -2,7 +2,7 @@ import 'reflect-metadata'
 import { buffer } from 'node:stream/consumers'
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { expect, it, vi } from 'vitest'
-import { Attached, Attachment, diskStorage } from '../src'
+import { type Attached, Attachment, diskStorage } from '../src'
 import { jpeg } from './support/pictures'
 import { folder, heldBackground, type World, world } from './support/world'
 
@@ -58,7 +58,9 @@ it('answers while processing by processingUrl, else defaultUrl, else the origina
   const here = await start({ publicUrl: '/staged' })
   await save(here, 'fancy', 'my photo.jpg')
   await save(here, 'plain', 'x.jpg')
-  const [fancy, plain] = (await here.dataSource.getRepository(User).find({ order: { id: 'ASC' } })).map((user) => (user.fancy.present ? user.fancy : user.plain))
+  const [fancy, plain] = (await here.dataSource.getRepository(User).find({ order: { id: 'ASC' } })).map((user) =>
+    user.fancy.present ? user.fancy : user.plain,
+  )
   expect(fancy?.url('thumb')).toBe('/images/fancies/thumb/my%20photo.png')
   expect(plain?.url('thumb')).toMatch(/^\/staged\/User\/plain\/..\/[0-9a-f]{32}\/original$/)
 })
@@ -77,7 +79,9 @@ it('encodes each segment of a URL, and keeps the template’s query', async () =
   const seconds = Math.floor((fancy.updatedAt as Date).getTime() / 1000)
   const name = encodeURIComponent('100% größe #1?&.jpg')
   expect(fancy.path('thumb')).toBe(`000/000/00${user.id}/thumb/${fancy.version}/100% größe #1?&.jpg`)
-  expect(fancy.url('thumb')).toBe(`https://cdn.example.com/users/000/000/00${user.id}/thumb/${fancy.version}/${name}?v=${seconds}&id=${user.id}&n=${name}`)
+  expect(fancy.url('thumb')).toBe(
+    `https://cdn.example.com/users/000/000/00${user.id}/thumb/${fancy.version}/${name}?v=${seconds}&id=${user.id}&n=${name}`,
+  )
 })
 
 it('needs no query for url(), and none of the loading but for the row itself', async () => {

@@ -1,7 +1,17 @@
 import 'reflect-metadata'
-import { Column, DeleteDateColumn, Entity, ManyToOne, OneToMany, PrimaryGeneratedColumn, type Repository, UpdateDateColumn, VersionColumn } from 'typeorm'
+import {
+  Column,
+  DeleteDateColumn,
+  Entity,
+  ManyToOne,
+  OneToMany,
+  PrimaryGeneratedColumn,
+  type Repository,
+  UpdateDateColumn,
+  VersionColumn,
+} from 'typeorm'
 import { describe, expect, it, vi } from 'vitest'
-import { Attached, Attachment } from '../src'
+import { type Attached, Attachment } from '../src'
 import { jpeg } from './support/pictures'
 import { database, filesIn, world } from './support/world'
 
@@ -19,7 +29,11 @@ class User {
   @DeleteDateColumn()
   deletedAt!: Date | null
 
-  @OneToMany(() => Pet, (pet) => pet.owner, { cascade: true })
+  @OneToMany(
+    () => Pet,
+    (pet) => pet.owner,
+    { cascade: true },
+  )
   pets!: Pet[]
 }
 
@@ -28,7 +42,10 @@ class Pet {
   @PrimaryGeneratedColumn('uuid')
   id!: string
 
-  @ManyToOne(() => User, (user) => user.pets)
+  @ManyToOne(
+    () => User,
+    (user) => user.pets,
+  )
   owner!: User
 
   @Attachment({ accept: ['image/*'] })
@@ -148,7 +165,7 @@ describe('replace', () => {
 describe('detach and remove', () => {
   it.each([
     ['detach()', async (user: User, attachments: { detach(user: User, name: 'avatar'): Promise<void> }) => attachments.detach(user, 'avatar')],
-    ['null', async (user: User) => void (user.avatar = null)],
+    ['null', async (user: User) => void Object.assign(user, { avatar: null })],
   ])('by %s deletes the files after the commit, and the value is empty', async (_name, take) => {
     const { attachments, users, saved, fresh, storage, staging } = await start()
     const user = await saved()
@@ -256,7 +273,11 @@ describe('rollback', () => {
     await attachments.attach(existing, 'avatar', await second)
     const gone = await saved()
     await attachments.attach(gone, 'avatar', await second)
-    await users.query('CREATE FUNCTION no() RETURNS trigger AS $$ BEGIN IF OLD.id = ' + gone.id + " AND NEW.avatar_meta <> OLD.avatar_meta THEN RAISE 'no'; END IF; RETURN NEW; END $$ LANGUAGE plpgsql")
+    await users.query(
+      'CREATE FUNCTION no() RETURNS trigger AS $$ BEGIN IF OLD.id = ' +
+        gone.id +
+        " AND NEW.avatar_meta <> OLD.avatar_meta THEN RAISE 'no'; END IF; RETURN NEW; END $$ LANGUAGE plpgsql",
+    )
     await users.query('CREATE TRIGGER no BEFORE UPDATE ON "user" FOR EACH ROW EXECUTE FUNCTION no()')
     await expect(users.save([gone, existing])).rejects.toThrow('no')
     await attachments.idle()
@@ -274,8 +295,21 @@ describe('columns changed behind the library’s back are never written', () => 
     ['upsert()', async (users: Repository<User>) => users.upsert({ id: 1, avatar: forged } as never, ['id'])],
     ['update()', async (users: Repository<User>, id: number) => users.update(id, { avatar: forged } as never)],
     ['update() of one column', async (users: Repository<User>, id: number) => users.update(id, { avatar: { updatedAt: new Date() } } as never)],
-    ['a query builder', async (users: Repository<User>, id: number) => users.createQueryBuilder().update().set({ avatar: forged } as never).where({ id }).execute()],
-    ['the file of another row', async (users: Repository<User>, id: number) => users.save(Object.assign(await users.findOneByOrFail({ id: id + 1 }), { avatar: (await users.findOneByOrFail({ id })).avatar, name: 'z' }))],
+    [
+      'a query builder',
+      async (users: Repository<User>, id: number) =>
+        users
+          .createQueryBuilder()
+          .update()
+          .set({ avatar: forged } as never)
+          .where({ id })
+          .execute(),
+    ],
+    [
+      'the file of another row',
+      async (users: Repository<User>, id: number) =>
+        users.save(Object.assign(await users.findOneByOrFail({ id: id + 1 }), { avatar: (await users.findOneByOrFail({ id })).avatar, name: 'z' })),
+    ],
   ])('%s is refused with an error', async (_name, write) => {
     const { users, saved, fresh } = await start()
     const user = await saved()

@@ -92,6 +92,7 @@ tell(async (atEnd) => {
   const { byteLength } = await answer.arrayBuffer()
   say('signedUrl(…)', `the same, with ?${signed.split('?')[1]?.slice(0, 32)}… for a minute`)
   say('fetched', `${answer.status} ${answer.statusText}, ${answer.headers.get('content-type')}, ${bytes(byteLength)}`)
+  if (!answer.ok) throw new Error('the signed URL does not work')
 
   const folder = resolve('thumbnails')
   await mkdir(folder, { recursive: true })

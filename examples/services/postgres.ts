@@ -1,4 +1,4 @@
-import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
@@ -24,10 +24,11 @@ export async function startPostgres(): Promise<Postgres> {
   const root = mkdtempSync(join(tmpdir(), 'attachments-pg-'))
   if (account.uid !== undefined) chownSync(root, account.uid, account.gid as number)
   const bin = join(runnableBinaries(root, account), 'bin')
-  const data = join(root, 'data')
-  initialize(join(bin, 'initdb'), data, root, account)
   const port = await freePort()
-  const server = await launch(join(bin, 'postgres'), data, port, root, account)
+  const server = await launch(bin, port, root, account).catch((error) => {
+    rmSync(root, { recursive: true, force: true })
+    throw error
+  })
   const url = (database: string) => `postgres://${user}:${password}@127.0.0.1:${port}/${database}`
   return {
     url,
@@ -90,29 +91,29 @@ function linkLibraries(native: string): void {
   }
 }
 
-function initialize(initdb: string, data: string, root: string, account: Account): void {
+/**
+ * The shell around the server reads a pipe that we hold: when we end, by whatever, it stops what runs and removes the
+ * folder. It and the server have a process group of their own, which Ctrl-C does not reach.
+ */
+const guard = `
+  trap : INT TERM HUP
+  { cat >/dev/null; kill -INT 0; } <&3 & exec 3<&-
+  "$1/initdb" -D data -U ${user} --pwfile password -A scram-sha-256 -E UTF8 --locale=C --no-sync --wal-segsize=1 >/dev/null &&
+  "$1/postgres" -D data -p $2 -h 127.0.0.1 -c unix_socket_directories= -c max_connections=100 \
+    -c fsync=off -c synchronous_commit=off -c full_page_writes=off
+  code=$?; cd /; rm -rf "$3"; exit $code`
+
+async function launch(bin: string, port: number, root: string, account: Account): Promise<ChildProcess> {
   const secret = join(root, 'password')
   writeFileSync(secret, `${password}\n`, { mode: 0o600 })
   if (account.uid !== undefined) chownSync(secret, account.uid, account.gid as number)
-  const options = ['-D', data, '-U', user, '--pwfile', secret, '-A', 'scram-sha-256', '-E', 'UTF8', '--locale=C', '--no-sync', '--wal-segsize=1']
-  const { status, stderr } = spawnSync(initdb, options, { ...account, cwd: root, encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } })
-  if (status !== 0) throw new Error(`initdb failed: ${stderr}`)
-}
-
-/** The shell around the server reads a pipe that we hold: when we end, by whatever, it stops the server. */
-const guard = '"$@" & server=$!; trap "kill -INT $server" TERM INT HUP; { cat >/dev/null; kill -INT $server; } <&3 & 3<&-; wait $server'
-
-async function launch(postgres: string, data: string, port: number, root: string, account: Account): Promise<ChildProcess> {
-  const settings = ['unix_socket_directories=', 'max_connections=100', 'fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
-  const server = [postgres, '-D', data, '-p', String(port), '-h', '127.0.0.1', ...settings.flatMap((setting) => ['-c', setting])]
-  const options: SpawnOptions = {
+  const child = spawn('/bin/sh', ['-c', guard, 'sh', bin, String(port), root], {
     ...account,
     cwd: root,
     env: { ...process.env, LC_ALL: 'C' },
     stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
     detached: true,
-  }
-  const child = spawn('/bin/sh', ['-c', guard, 'sh', ...server], options)
+  })
   let log = ''
   await new Promise<void>((ready, failed) => {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {

@@ -60,7 +60,7 @@ export interface OpenSource {
 
 /** Opens whatever was given. Refuses what a JSON body could contain, naming the way that works. */
 export async function openSource(source: unknown): Promise<OpenSource> {
-  if (source instanceof FileSource) return { stream: await source.open(), fileName: source.fileName }
+  if (source instanceof FileSource) return { stream: unread(await source.open()), fileName: source.fileName }
   if (source instanceof Readable) return { stream: unread(source) }
   if (source instanceof Blob) return { stream: fromWeb(source.stream() as WebStream), fileName: 'name' in source ? String(source.name) : undefined }
   if (source instanceof ReadableStream) return { stream: fromWeb(source) }
@@ -84,7 +84,8 @@ function bytesOf(value: unknown): Buffer | undefined {
 function unread(stream: Readable): Readable {
   // it may break before it is read; whoever reads it then sees the same error
   stream.on('error', () => undefined)
-  if (stream.errored) throw new RefusedFileError('source_failed', `the stream to attach broke: ${messageOf(stream.errored)}`, { cause: stream.errored })
+  if (stream.errored)
+    throw new RefusedFileError('source_failed', `the stream to attach broke: ${messageOf(stream.errored)}`, { cause: stream.errored })
   if (stream.readableDidRead || stream.destroyed || stream.readableEnded) {
     throw new RefusedFileError('source_consumed', 'the stream to attach was already read or closed: attach it before anything else reads it')
   }
@@ -93,7 +94,7 @@ function unread(stream: Readable): Readable {
 
 function fromWeb(stream: WebStream): Readable {
   if (stream.locked) throw new RefusedFileError('source_consumed', 'the web stream to attach is locked: attach it before anything else reads it')
-  return Readable.fromWeb(stream)
+  return unread(Readable.fromWeb(stream))
 }
 
 function text(value: unknown): string | undefined {

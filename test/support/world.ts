@@ -79,7 +79,9 @@ export function heldBackground(): BackgroundAdapter & { run(): Promise<void> } {
   const jobs: Job[] = []
   let perform: Perform | undefined
   return {
-    start: (given) => void (perform = given),
+    start(given) {
+      perform = given
+    },
     enqueue: async (job) => void jobs.push(job),
     work: async () => ({ stop: async () => undefined }),
     run: async () => {

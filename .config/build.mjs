@@ -1,5 +1,10 @@
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, rmSync } from 'node:fs'
+import { build } from 'rolldown'
 import license from 'rollup-plugin-license'
+
+rmSync('dist', { recursive: true, force: true })
+execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'src'], { stdio: 'inherit' })
 
 const { dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 const installed = Object.keys({ ...dependencies, ...peerDependencies })
@@ -13,7 +18,7 @@ const withoutDebug = {
 
 // One CommonJS build, which `import` reads as well as `require`: two builds would be two copies of every class.
 // What is published as an ES module only (file-type) is taken in, because Jest cannot load such packages.
-export default {
+await build({
   input: { index: 'src/index.ts', s3: 'src/storage/s3.ts' },
   platform: 'node',
   external: [/^node:/, ...installed.map((name) => new RegExp(`^${name}(/|$)`))],
@@ -27,4 +32,4 @@ export default {
     sourcemap: true,
     dynamicImportInCjs: false,
   },
-}
+})

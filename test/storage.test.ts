@@ -1,0 +1,216 @@
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { describe, expect, it } from 'vitest'
+import { diskStorage, memoryStorage, type Storage, StorageError } from '../src'
+import { bytes, digest, storageContract, stored, streamOf } from './support/storage-contract'
+import { filesIn, folder } from './support/world'
+
+const info = { contentType: 'application/octet-stream' }
+
+storageContract('memoryStorage', async () => memoryStorage())
+storageContract('diskStorage', async () => (await disk()).storage)
+
+async function disk(options: { publicUrl?: string } = {}) {
+  const around = await folder()
+  const root = join(around, 'root')
+  const storage = diskStorage({ root, ...options })
+  await storage.prepare?.()
+  return { storage, root, around }
+}
+
+describe('memoryStorage', () => {
+  it('shows tests what it holds', async () => {
+    const storage = memoryStorage()
+    await storage.write('a', Buffer.from('x'), { contentType: 'text/plain', fileName: 'x.txt' })
+    expect(storage.objects.get('a')).toEqual({ body: Buffer.from('x'), info: { contentType: 'text/plain', fileName: 'x.txt' } })
+  })
+
+  it('has addresses only below a public URL', () => {
+    expect(memoryStorage().url('a/b')).toBeNull()
+    expect(memoryStorage({ publicUrl: 'https://files.test/' }).url('a b/ü.png')).toBe('https://files.test/a%20b/%C3%BC.png')
+  })
+})
+
+describe('diskStorage', () => {
+  it('makes its folder when it is prepared', async () => {
+    const { root } = await disk()
+    expect(existsSync(root)).toBe(true)
+  })
+
+  it('says so when its folder cannot be made', async () => {
+    const around = await folder()
+    await writeFile(join(around, 'file'), '')
+    const preparing = diskStorage({ root: join(around, 'file', 'root') }).prepare?.()
+    await expect(preparing).rejects.toMatchObject({ code: 'disk_failed', message: expect.stringContaining(join(around, 'file', 'root')) })
+  })
+
+  it('leaves no temporary files behind, whether a write succeeds or fails', async () => {
+    const { storage, root } = await disk()
+    await storage.write('a/kept', bytes(1_000), info)
+    await Promise.all([
+      storage.write('a/kept', streamOf(bytes(200_000)), info),
+      storage.write('a/kept', streamOf(bytes(200_000), new Error('broken')), info).catch(() => undefined),
+      storage.write('a/failed', streamOf(bytes(200_000), new Error('broken')), info).catch(() => undefined),
+    ])
+    expect(await filesIn(root)).toEqual(['a', 'a/kept'])
+  })
+
+  it('removes the folders that a failed write made, and not the root', async () => {
+    const { storage, root } = await disk()
+    await expect(storage.write('a/b/c', streamOf(bytes(10), new Error('broken')), info)).rejects.toThrow('broken')
+    expect(await filesIn(root)).toEqual([])
+    expect(existsSync(root)).toBe(true)
+  })
+
+  it('removes the folders that a deletion empties, and neither others nor the root', async () => {
+    const { storage, root } = await disk()
+    for (const key of ['a/b/c/1', 'a/b/c/2', 'a/d/3', 'e/4']) await storage.write(key, bytes(10), info)
+    await storage.delete(['a/b/c/1'])
+    expect(await filesIn(root)).toEqual(['a', 'a/b', 'a/b/c', 'a/b/c/2', 'a/d', 'a/d/3', 'e', 'e/4'])
+    await storage.delete(['a/b/c/2', 'e/4'])
+    expect(await filesIn(root)).toEqual(['a', 'a/d', 'a/d/3'])
+    await storage.delete(['a/d/3'])
+    expect(await filesIn(root)).toEqual([])
+    expect(existsSync(root)).toBe(true)
+  })
+
+  describe.each(['../x', '../root-of-another/x', 'a/../../x', '../../../../../../etc/x', '..', '.', '', 'a/..', 'a/\0x', '\0'])('given the key %j', (key) => {
+    it('refuses it and touches nothing', async () => {
+      const { storage, around } = await disk()
+      await mkdir(join(around, 'root-of-another'))
+      await writeFile(join(around, 'x'), 'theirs')
+      await writeFile(join(around, 'root-of-another', 'x'), 'theirs')
+      const before = await filesIn(around)
+      const attempts: Record<string, () => Promise<unknown>> = {
+        write: () => storage.write(key, Buffer.from('ours'), info),
+        read: () => storage.read(key),
+        stat: () => storage.stat(key),
+        delete: () => storage.delete(['a', key]),
+        localPath: async () => storage.localPath?.(key),
+      }
+      for (const [name, attempt] of Object.entries(attempts)) {
+        await expect(attempt(), name).rejects.toMatchObject({ name: 'StorageError', code: 'key_outside' })
+      }
+      expect(await filesIn(around)).toEqual(before)
+      expect(await readFile(join(around, 'x'), 'utf8')).toBe('theirs')
+      expect(await readFile(join(around, 'root-of-another', 'x'), 'utf8')).toBe('theirs')
+    })
+  })
+
+  it('deletes nothing when one of the keys leads outside', async () => {
+    const { storage } = await disk()
+    await storage.write('a', bytes(10), info)
+    await expect(storage.delete(['a', '../x'])).rejects.toMatchObject({ code: 'key_outside' })
+    expect(await storage.stat('a')).toMatchObject({ size: 10 })
+  })
+
+  it('destroys a source whose key leads outside', async () => {
+    const { storage } = await disk()
+    const source = streamOf(bytes(10))
+    await expect(storage.write('../x', source, info)).rejects.toMatchObject({ code: 'key_outside' })
+    expect(source.destroyed).toBe(true)
+  })
+
+  it('refuses absolute paths', async () => {
+    const { storage, root } = await disk()
+    await expect(storage.write('/etc/x', bytes(10), info)).rejects.toMatchObject({ code: 'key_outside' })
+    await expect(storage.write(join(root, 'x'), bytes(10), info)).rejects.toMatchObject({ code: 'key_outside' })
+    expect(await filesIn(root)).toEqual([])
+  })
+
+  it('takes names that only begin with two dots', async () => {
+    const { storage } = await disk()
+    await storage.write('..a/..b', bytes(10), info)
+    expect(await stored(storage, '..a/..b')).toBe(digest(bytes(10)))
+  })
+
+  it('takes names as long as the file system does', async () => {
+    const { storage, root } = await disk()
+    const name = `${'n'.repeat(251)}.jpg`
+    await writeFile(join(root, name), 'the file system does')
+    await storage.write(name, bytes(10), info)
+    expect(await stored(storage, name)).toBe(digest(bytes(10)))
+  })
+
+  it.each([
+    { what: 'a folder', key: 'a' },
+    { what: 'below a file', key: 'a/b/c/d' },
+  ])('says so when the place of a file is $what, and leaves everything as it was', async ({ key }) => {
+    const { storage, root } = await disk()
+    await storage.write('a/b', bytes(10), info)
+    const source = streamOf(bytes(10))
+    const error = await storage.write(key, source, info).catch((error) => error)
+    expect(error).toBeInstanceOf(StorageError)
+    expect(error).toMatchObject({ code: 'disk_failed', retryable: true, message: expect.stringContaining(join(root, key)) })
+    expect(source.destroyed).toBe(true)
+    expect(await filesIn(root)).toEqual(['a', 'a/b'])
+    expect(await stored(storage, 'a/b')).toBe(digest(bytes(10)))
+  })
+
+  it('has addresses only below a public URL', async () => {
+    expect((await disk()).storage.url('a/b')).toBeNull()
+    for (const publicUrl of ['/uploads', '/uploads/']) {
+      const { url } = (await disk({ publicUrl })).storage
+      expect(url('a b/100%/c#d?e&f+g/ü"<>.png')).toBe('/uploads/a%20b/100%25/c%23d%3Fe%26f%2Bg/%C3%BC%22%3C%3E.png')
+    }
+  })
+
+  it('tells where on the disk an object is', async () => {
+    const { storage, root } = await disk()
+    await storage.write('a/b c.txt', bytes(10), info)
+    expect(storage.localPath?.('a/b c.txt')).toBe(join(root, 'a/b c.txt'))
+    expect(digest(await readFile(storage.localPath?.('a/b c.txt') as string))).toBe(digest(bytes(10)))
+  })
+
+  it('goes on reading a file that is replaced or deleted meanwhile', async () => {
+    const { storage } = await disk()
+    await storage.write('a', bytes(1_000_000, 1), info)
+    await storage.write('b', bytes(1_000_000, 2), info)
+    const reading = [await storage.read('a'), await storage.read('b')]
+    await storage.write('a', bytes(10), info)
+    await storage.delete(['b'])
+    const read = await Promise.all(reading.map((stream) => buffer(stream)))
+    expect(read.map(digest)).toEqual([digest(bytes(1_000_000, 1)), digest(bytes(1_000_000, 2))])
+  })
+
+  it.skipIf(!existsSync('/proc/self/fd'))('closes every file that it opens', async () => {
+    const { storage } = await disk()
+    const opened = async () => (await readdir('/proc/self/fd')).length
+    const round = async (number: number) => {
+      await storage.write(`a/${number}`, bytes(100_000), info)
+      await storage.write(`a/${number}`, streamOf(bytes(100_000), new Error('broken')), info).catch(() => undefined)
+      await storage.write(`a/${number}/below`, bytes(10), info).catch(() => undefined)
+      await buffer(await storage.read(`a/${number}`))
+      for await (const _ of await storage.read(`a/${number}`)) break
+      await storage.read(`a/never-${number}`).catch(() => undefined)
+    }
+    await round(0)
+    const before = await opened()
+    for (let number = 1; number <= 200; number++) await round(number)
+    await expect.poll(opened).toBeLessThan(before + 20)
+  })
+
+  it('writes into folders that deletions clear away at the same time', async () => {
+    const { storage, root } = await disk()
+    const come = async (writer: number) => {
+      for (let number = 0; number < 50; number++) {
+        const key = `a/b/c/${writer}-${number}`
+        await storage.write(key, bytes(100, writer), info)
+        expect(await stored(storage, key)).toBe(digest(bytes(100, writer)))
+        await storage.delete([key])
+      }
+    }
+    await Promise.all([1, 2, 3, 4].map(come))
+    expect(await filesIn(root)).toEqual([])
+  })
+})
+
+describe('a storage of one’s own', () => {
+  it('needs no more than five verbs', async () => {
+    const storage: Storage = { write: async () => {}, read: async () => Readable.from([]), stat: async () => undefined, delete: async () => {}, url: () => null }
+    expect(Object.keys(storage)).toEqual(['write', 'read', 'stat', 'delete', 'url'])
+  })
+})
