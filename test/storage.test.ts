@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
-import { diskStorage, memoryStorage, type Storage, StorageError } from '../src'
+import { diskStorage, memoryStorage, StorageError } from '../src'
 import { bytes, digest, storageContract, stored, streamOf } from './support/storage-contract'
 import { filesIn, folder } from './support/world'
 
@@ -77,27 +76,27 @@ describe('diskStorage', () => {
     expect(existsSync(root)).toBe(true)
   })
 
-  describe.each(['../x', '../root-of-another/x', 'a/../../x', '../../../../../../etc/x', '..', '.', '', 'a/..', 'a/\0x', '\0'])('given the key %j', (key) => {
-    it('refuses it and touches nothing', async () => {
-      const { storage, around } = await disk()
-      await mkdir(join(around, 'root-of-another'))
-      await writeFile(join(around, 'x'), 'theirs')
-      await writeFile(join(around, 'root-of-another', 'x'), 'theirs')
-      const before = await filesIn(around)
-      const attempts: Record<string, () => Promise<unknown>> = {
-        write: () => storage.write(key, Buffer.from('ours'), info),
-        read: () => storage.read(key),
-        stat: () => storage.stat(key),
-        delete: () => storage.delete(['a', key]),
-        localPath: async () => storage.localPath?.(key),
-      }
-      for (const [name, attempt] of Object.entries(attempts)) {
-        await expect(attempt(), name).rejects.toMatchObject({ name: 'StorageError', code: 'key_outside' })
-      }
-      expect(await filesIn(around)).toEqual(before)
-      expect(await readFile(join(around, 'x'), 'utf8')).toBe('theirs')
-      expect(await readFile(join(around, 'root-of-another', 'x'), 'utf8')).toBe('theirs')
-    })
+  const outside = ['../x', '../root-of-another/x', 'a/../../x', '../../../../../../etc/x', '..', '.', '', 'a/..', 'a/\0x', '\0']
+
+  it.each(outside)('refuses the key %j and touches nothing', async (key) => {
+    const { storage, around } = await disk()
+    await mkdir(join(around, 'root-of-another'))
+    await writeFile(join(around, 'x'), 'theirs')
+    await writeFile(join(around, 'root-of-another', 'x'), 'theirs')
+    const before = await filesIn(around)
+    const attempts: Record<string, () => Promise<unknown>> = {
+      write: () => storage.write(key, Buffer.from('ours'), info),
+      read: () => storage.read(key),
+      stat: () => storage.stat(key),
+      delete: () => storage.delete(['a', key]),
+      localPath: async () => storage.localPath?.(key),
+    }
+    for (const [name, attempt] of Object.entries(attempts)) {
+      await expect(attempt(), name).rejects.toMatchObject({ name: 'StorageError', code: 'key_outside' })
+    }
+    expect(await filesIn(around)).toEqual(before)
+    expect(await readFile(join(around, 'x'), 'utf8')).toBe('theirs')
+    expect(await readFile(join(around, 'root-of-another', 'x'), 'utf8')).toBe('theirs')
   })
 
   it('deletes nothing when one of the keys leads outside', async () => {
@@ -205,12 +204,5 @@ describe('diskStorage', () => {
     }
     await Promise.all([1, 2, 3, 4].map(come))
     expect(await filesIn(root)).toEqual([])
-  })
-})
-
-describe('a storage of one’s own', () => {
-  it('needs no more than five verbs', async () => {
-    const storage: Storage = { write: async () => {}, read: async () => Readable.from([]), stat: async () => undefined, delete: async () => {}, url: () => null }
-    expect(Object.keys(storage)).toEqual(['write', 'read', 'stat', 'delete', 'url'])
   })
 })

@@ -79,6 +79,11 @@ function valueClass(embedded: EmbeddedMetadata, surroundings: Surroundings): typ
   return Value
 }
 
+/** Whether this is an object of the entity's class. A plain one may have come with a request, and cannot detach by null. */
+export function isInstance({ target }: EntityMetadata, entity: unknown): boolean {
+  return typeof target === 'function' && entity instanceof target
+}
+
 /** The row of an entity, or of the part of one that holds its primary key. */
 export function rowRef(metadata: EntityMetadata, entity: ObjectLiteral): RowRef {
   return {
@@ -102,7 +107,7 @@ function speakOnlyForIntents(metadata: EntityMetadata, embedded: EmbeddedMetadat
   column.getEntityValue = (entity, transform) => {
     const value = entity?.[embedded.propertyName]
     if (value instanceof Attached) return value.version && isIntent(value.version) ? value.updatedAt : undefined
-    if (value === null && typeof metadata.target === 'function' && entity instanceof metadata.target) return null
+    if (value === null && isInstance(metadata, entity)) return null
     return original.call(column, entity, transform)
   }
   return () => {

@@ -5,7 +5,7 @@ import type { Job } from '../background/job'
 import { ForeignWriteError, UsageError } from '../errors'
 import type { Intent, Intents } from '../lifecycle/intents'
 import { deleteJob, type Place, planRow, printedId, processJob } from '../lifecycle/plan'
-import { type BoundAttachment, rowRef } from './binding'
+import { type BoundAttachment, isInstance, rowRef } from './binding'
 import type { Run } from './table'
 import { transactions } from './transactions'
 
@@ -91,7 +91,7 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
         if (!databaseEntity && value !== undefined) throw foreign(bound, 'update() and query builders cannot write it')
         const known = databaseEntity?.[bound.property] as Attached | undefined
         if (value instanceof Attached && value.version === (known?.version ?? null)) continue
-        if (value === null) decide(entity as object, bound, detaching(bound))
+        if (value === null && isInstance(metadata, entity)) decide(entity as object, bound, detaching(bound))
         else if (isStale(value, bound, entity as object, intents)) Object.assign(value, known)
         else {
           const intent = intended(bound, entity as object, intents)

@@ -177,14 +177,6 @@ export function storageContract(name: string, make: () => Promise<Storage>): voi
       expect(await stored(storage, 'another')).toBe(digest(bytes(100, 1)))
     })
 
-    it('does not take letters of another case for the same key', async () => {
-      const storage = await make()
-      await storage.write('a/Photo.JPG', bytes(100), info)
-      await storage.write('b/photo.jpg', bytes(100, 1), info)
-      expect(await stored(storage, 'a/Photo.JPG')).toBe(digest(bytes(100)))
-      expect(await stored(storage, 'b/photo.jpg')).toBe(digest(bytes(100, 1)))
-    })
-
     it('shows one of the bodies whole, however many are written to one key at a time', async () => {
       const storage = await make()
       const bodies = Array.from({ length: 6 }, (_, number) => bytes((number + 1) * 150_000, number))
@@ -229,13 +221,6 @@ export function storageContract(name: string, make: () => Promise<Storage>): voi
         expect(await storage.stat('a/b')).toMatchObject({ size: 5_000 })
         expect(await stored(storage, 'a/b')).toBe(digest(bytes(5_000)))
       })
-    })
-
-    it.each([{ told: 'told', size: 100_000 }, { told: 'not told' }])('destroys a source whose size is $told when it has read it', async ({ size }) => {
-      const storage = await make()
-      const source = Readable.from([bytes(100_000)], { autoDestroy: false })
-      await storage.write('a', source, { ...info, size })
-      expect(source.destroyed).toBe(true)
     })
 
     it('is not disturbed by readers that go away half-way', async () => {

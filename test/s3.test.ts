@@ -1,0 +1,320 @@
+import { buffer } from 'node:stream/consumers'
+import { HeadObjectCommand, ListMultipartUploadsCommand, ListPartsCommand, PutBucketPolicyCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { clientConfig } from '../examples/services/s3'
+import { StorageError, UsageError } from '../src'
+import { type S3StorageOptions, s3Storage } from '../src/storage/s3'
+import { type Fault, type Rule, startFaultProxy } from './support/fault-proxy'
+import { bytes, digest, storageContract, stored, streamOf } from './support/storage-contract'
+import { newBucket } from './support/world'
+
+const server = inject('s3')
+const faithfully = describe.skipIf(!server.faithful)
+const info = { contentType: 'image/png' }
+const MB = 1024 * 1024
+
+interface SetUp extends Partial<Omit<S3StorageOptions, 'client'>> {
+  /** How the client differs from a default one. */
+  config?: S3ClientConfig
+  /** What goes wrong on the way to the server. */
+  rule?: Rule
+}
+
+/** A storage in a bucket of its own, and ways round it to see what the server holds. */
+async function setUp({ config, rule, ...options }: SetUp = {}) {
+  const { client: direct, bucket, keys } = await newBucket()
+  const proxy = rule && (await startFaultProxy(server.endpoint, rule))
+  const client = new S3Client({ ...clientConfig({ ...server, endpoint: proxy?.url ?? server.endpoint }), ...config })
+  onTestFinished(async () => {
+    client.destroy()
+    await proxy?.stop()
+  })
+  const storage = s3Storage({ client, bucket, ...options })
+  await storage.prepare?.()
+  return {
+    storage,
+    /** The same bucket, reached without faults. */
+    sound: s3Storage({ client: direct, bucket }),
+    direct,
+    bucket,
+    keys,
+    operations: proxy?.operations ?? [],
+    head: (key: string) => direct.send(new HeadObjectCommand({ Bucket: bucket, Key: key })),
+    unfinished: async () => (await direct.send(new ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? [],
+  }
+}
+
+const clients: Record<string, S3ClientConfig> = {
+  'a default client': {},
+  'a client that adds checksums when required': { requestChecksumCalculation: 'WHEN_REQUIRED' },
+}
+
+for (const [name, config] of Object.entries(clients)) storageContract(`s3Storage with ${name}`, async () => (await setUp({ config })).storage)
+storageContract('s3Storage with a prefix', async () => (await setUp({ prefix: 'ours/and ours+only/' })).storage)
+
+describe('s3Storage', () => {
+  it('puts its prefix before every key', async () => {
+    const { storage, sound, keys } = await setUp({ prefix: 'ours/' })
+    await sound.write('a', bytes(10), info)
+    await storage.write('a', bytes(20), info)
+    expect(await keys()).toEqual(['a', 'ours/a'])
+    expect(storage.url('a')).toMatch(/\/ours\/a$/)
+    await storage.delete(['a'])
+    expect(await keys()).toEqual(['a'])
+  })
+
+  it('knows the address of its bucket when it is prepared, and says so before', async () => {
+    const { client, bucket } = await newBucket()
+    const storage = s3Storage({ client, bucket })
+    expect(() => storage.url('a')).toThrow(expect.objectContaining({ name: 'UsageError', code: 'not_connected' }))
+    await storage.prepare?.()
+    expect(storage.url('a b/c#1.png')).toBe(`${server.endpoint}/${bucket}/a%20b/c%231.png`)
+  })
+
+  it('shows its objects where a CDN does, prepared or not', async () => {
+    const { client, bucket } = await newBucket()
+    const storage = s3Storage({ client, bucket, publicUrl: 'https://cdn.test/', prefix: 'ours/' })
+    expect(storage.url('a b/ü?.png')).toBe('https://cdn.test/ours/a%20b/%C3%BC%3F.png')
+    await storage.prepare?.()
+    expect(storage.url('a')).toBe('https://cdn.test/ours/a')
+  })
+
+  it.each([0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 604_801])('signs no URL that is valid for %d seconds', async (expiresIn) => {
+    const { storage } = await setUp()
+    const signing = storage.signedUrl?.('a', { expiresIn })
+    await expect(signing).rejects.toBeInstanceOf(UsageError)
+    await expect(signing).rejects.toMatchObject({ code: 'bad_expiry' })
+  })
+
+  it('says so when no server answers', async () => {
+    const { storage } = await setUp({ config: { endpoint: 'http://127.0.0.1:1' } })
+    await expect(storage.write('a', bytes(10), info)).rejects.toMatchObject({
+      name: 'StorageError',
+      code: 's3_failed',
+      retryable: true,
+      message: expect.stringMatching(/'a' in bucket 'test-.*ECONNREFUSED/),
+    })
+  })
+})
+
+faithfully('an object that s3Storage wrote', () => {
+  it.each([
+    ['image/jpeg', 'inline'],
+    ['image/webp', 'inline'],
+    ['video/mp4', 'inline'],
+    ['audio/mpeg', 'inline'],
+    ['application/pdf', 'inline'],
+    ['text/plain', 'inline'],
+    ['image/svg+xml', 'attachment'],
+    ['IMAGE/SVG+XML', 'attachment'],
+    ['image/svg+xml; charset=utf-8', 'attachment'],
+    ['text/html', 'attachment'],
+    ['application/xhtml+xml', 'attachment'],
+    ['text/xml', 'attachment'],
+    ['text/javascript', 'attachment'],
+    ['application/pdfs', 'attachment'],
+    ['application/octet-stream', 'attachment'],
+  ])('of type %s is served as %s', async (contentType, disposition) => {
+    const { storage, head } = await setUp()
+    await storage.write('named', bytes(10), { contentType, fileName: 'file.x' })
+    await storage.write('nameless', bytes(10), { contentType })
+    expect(await head('named')).toMatchObject({ ContentType: contentType, ContentDisposition: `${disposition}; filename="file.x"` })
+    expect(await head('nameless')).toMatchObject({ ContentType: contentType, ContentDisposition: disposition })
+  })
+
+  it.each(['Grüße aus Köln.png', '日本の海 🏖️.png', 'שלום.png', `"quoted" & it's; a=b.png`, '100%25.png'])('offers to be saved as %s', async (fileName) => {
+    const { storage, head } = await setUp()
+    await storage.write('a', bytes(10), { ...info, fileName })
+    expect(savedAs((await head('a')).ContentDisposition)).toBe(fileName)
+  })
+
+  describe.each([
+    { how: 'in one request', body: bytes(10) },
+    { how: 'in parts', body: bytes(9 * MB) },
+  ])('$how', ({ body }) => {
+    it('may be kept by caches for a year, as it never changes', async () => {
+      const { storage, head } = await setUp()
+      await storage.write('a', body, { ...info, fileName: 'ü.png' })
+      expect(await head('a')).toMatchObject({ CacheControl: 'max-age=31536000, immutable', ContentType: 'image/png' })
+      expect(savedAs((await head('a')).ContentDisposition)).toBe('ü.png')
+    })
+
+    it('carries the headers that were asked for instead', async () => {
+      const headers = { CacheControl: 'no-store', ContentDisposition: 'attachment', Metadata: { origin: 'test' } }
+      const { storage, head } = await setUp({ headers })
+      await storage.write('a', body, { ...info, fileName: 'a.png' })
+      expect(await head('a')).toMatchObject({ ...headers, ContentType: 'image/png' })
+    })
+
+    it('is private', async () => {
+      const { storage } = await setUp()
+      await storage.write('a', body, info)
+      expect((await fetch(storage.url('a') as string)).status).toBe(403)
+    })
+
+    it('is public where the headers say so', async () => {
+      const { storage } = await setUp({ headers: { ACL: 'public-read' } })
+      await storage.write('a', body, info)
+      const answer = await fetch(storage.url('a') as string)
+      expect(answer.status).toBe(200)
+      expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(body))
+    })
+  })
+
+  it.each(['a b/100%/c#1?d.png', 'a+b&c/"d".png', 'Zoë/🏖️.png', "it's!/(1)*.png"])('has a URL that browsers understand: %s', async (key) => {
+    const { storage } = await setUp({ headers: { ACL: 'public-read' }, prefix: 'our own+/' })
+    await storage.write(key, bytes(100), info)
+    const answer = await fetch(storage.url(key) as string)
+    expect(answer.status).toBe(200)
+    expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(bytes(100)))
+  })
+})
+
+faithfully('a URL signed by s3Storage', () => {
+  it.each(['a', 'a b/100%/c#1?d+&e.png', 'Zoë/🏖️.png'])('opens %s to everybody', async (key) => {
+    const { storage } = await setUp({ prefix: 'our own+/' })
+    await storage.write(key, bytes(100), { ...info, fileName: 'written.png' })
+    const answer = await fetch((await storage.signedUrl?.(key, { expiresIn: 604_800 })) as string)
+    expect(answer.status).toBe(200)
+    expect(answer.headers.get('content-type')).toBe('image/png')
+    expect(answer.headers.get('content-disposition')).toBe('inline; filename="written.png"')
+    expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(bytes(100)))
+  })
+
+  it('opens nothing else', async () => {
+    const { storage } = await setUp()
+    await Promise.all(['a', 'b'].map((key) => storage.write(key, bytes(10), info)))
+    const signed = new URL((await storage.signedUrl?.('a', { expiresIn: 60 })) as string)
+    signed.pathname = signed.pathname.replace(/a$/, 'b')
+    expect((await fetch(signed)).status).toBe(403)
+  })
+
+  it('asks to save the object under the name that is given', async () => {
+    const { storage } = await setUp()
+    await storage.write('a', bytes(10), { ...info, fileName: 'written.png' })
+    const answer = await fetch((await storage.signedUrl?.('a', { expiresIn: 60, fileName: 'Grüße "1".png' })) as string)
+    expect(answer.status).toBe(200)
+    const disposition = answer.headers.get('content-disposition')
+    expect(disposition).toMatch(/^attachment;/)
+    expect(savedAs(disposition)).toBe('Grüße "1".png')
+  })
+
+  it('is refused when its time is over', async () => {
+    const { storage } = await setUp()
+    await storage.write('a', bytes(10), info)
+    const [short, long] = await Promise.all([1, 60].map((expiresIn) => storage.signedUrl?.('a', { expiresIn }) as Promise<string>))
+    await expect.poll(async () => (await fetch(short as string)).status, { timeout: 10_000 }).toBe(403)
+    expect((await fetch(long as string)).status).toBe(200)
+  })
+})
+
+faithfully('s3Storage on a server that refuses', () => {
+  const small = () => streamOf(bytes(10))
+  const large = () => streamOf(bytes(9 * MB))
+
+  it('says that the bucket is missing', async () => {
+    const { storage } = await setUp({ bucket: 'a-bucket-that-nobody-made' })
+    for (const source of [small(), large()]) {
+      await expect(storage.write('a', source, info)).rejects.toMatchObject({ name: 'StorageError', code: 'bucket_missing' })
+      expect(source.destroyed).toBe(true)
+    }
+    await expect(storage.read('a')).rejects.toMatchObject({ name: 'StorageError', code: 'bucket_missing' })
+    await expect(storage.delete(['a'])).rejects.toMatchObject({ name: 'StorageError', code: 'bucket_missing' })
+  })
+
+  it.each([
+    { what: 'secret', credentials: { accessKeyId: server.accessKeyId, secretAccessKey: 'wrong' } },
+    { what: 'access key', credentials: { accessKeyId: 'wrong', secretAccessKey: server.secretAccessKey } },
+  ])('says that access is denied with a wrong $what', async ({ credentials }) => {
+    const { storage, keys } = await setUp({ config: { credentials } })
+    for (const source of [small(), large()]) {
+      await expect(storage.write('a', source, info)).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
+      expect(source.destroyed).toBe(true)
+    }
+    await expect(storage.read('a')).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
+    await expect(storage.stat('a')).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
+    await expect(storage.delete(['a'])).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
+    expect(await keys()).toEqual([])
+  })
+
+  it('rejects when one of many keys may not be deleted', async () => {
+    const { storage, direct, bucket, keys } = await setUp()
+    const Statement = [{ Effect: 'Deny', Principal: '*', Action: 's3:DeleteObject', Resource: `arn:aws:s3:::${bucket}/kept/*` }]
+    await direct.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify({ Version: '2012-10-17', Statement }) }))
+    await Promise.all(['a', 'b', 'kept/a'].map((key) => storage.write(key, bytes(10), info)))
+    await expect(storage.delete(['a', 'kept/a', 'b'])).rejects.toMatchObject({ name: 'StorageError', message: expect.stringContaining('kept/a') })
+    expect(await keys()).toEqual(['kept/a'])
+  })
+
+  it('tells what the server said, even if that is only a code', async () => {
+    const { storage } = await setUp({ rule: () => 'damaged' })
+    await expect(storage.write('a', bytes(10), info)).rejects.toThrow('XAmzContentSHA256Mismatch')
+  })
+})
+
+faithfully('s3Storage with much to do', () => {
+  it('deletes thousands of keys', async () => {
+    const { storage, keys } = await setUp()
+    const doomed = Array.from({ length: 2_500 }, (_, number) => `doomed/${number}`)
+    const there = [0, 1, 998, 999, 1_000, 1_001, 1_999, 2_000, 2_499].map((number) => doomed[number] as string)
+    await Promise.all([...there, 'kept'].map((key) => storage.write(key, bytes(1), info)))
+    await storage.delete(doomed)
+    expect(await keys()).toEqual(['kept'])
+  })
+
+  it('sends up to 8 MB in one request, and more in parts', async () => {
+    const { storage, head } = await setUp()
+    await storage.write('one', bytes(8 * MB), info)
+    await storage.write('two', bytes(8 * MB + 1), info)
+    await storage.write('streamed', streamOf(bytes(8 * MB)), info)
+    expect((await head('one')).ETag).not.toContain('-')
+    expect((await head('streamed')).ETag).not.toContain('-')
+    expect((await head('two')).ETag).toMatch(/-2"$/)
+    expect(await stored(storage, 'two')).toBe(digest(bytes(8 * MB + 1)))
+  })
+
+  it.each([{ told: 'told', size: 40 * MB }, { told: 'not told' }])('sends 40 MB whose size is $told in parts and leaves none behind', async ({ size }) => {
+    const { storage, head, keys, unfinished } = await setUp()
+    const body = bytes(40 * MB)
+    await storage.write('a', streamOf(body), { ...info, size })
+    expect((await head('a')).ETag).toMatch(/-5"$/)
+    expect(await stored(storage, 'a')).toBe(digest(body))
+    expect(await unfinished()).toEqual([])
+    expect(await keys()).toEqual(['a'])
+  })
+
+  it('streams 300 MB without holding them in memory', { timeout: 60_000 }, async () => {
+    const { storage } = await setUp()
+    const block = bytes(100 * MB)
+    await storage.write('warm', streamOf(block.subarray(0, 20 * MB)), info)
+    const before = process.memoryUsage.rss()
+    let most = 0
+    const source = streamOf(Buffer.alloc(0))
+    source.push(null)
+    expect(most - before).toBeLessThan(150 * MB)
+  })
+})
+
+/** Stops an upload at any of its steps. */
+const broken = new Error('the source broke')
+
+faithfully('an upload that fails half-way', () => {
+  async function expectNothingLeft({ storage, sound, keys, unfinished }: Awaited<ReturnType<typeof setUp>>, write: (key: string) => Promise<void>) {
+    await sound.write('older', bytes(5_000), info)
+    for (const key of ['older', 'new']) {
+      const failing = write(key)
+      await expect(failing, key).rejects.toBeInstanceOf(StorageError)
+    }
+    expect(await unfinished()).toEqual([])
+    expect(await keys()).toEqual(['older'])
+    expect(await stored(sound, 'older')).toBe(digest(bytes(5_000)))
+    expect(await storage.stat('new')).toBeUndefined()
+  }
+})
+
+/** The name in a Content-Disposition header as browsers read it. */
+function savedAs(header: string | null | undefined): string | undefined {
+  const [, extended] = /filename\*=UTF-8''([^;]+)/.exec(header ?? '') ?? []
+  const [, quoted] = /filename="((?:[^"\\]|\\.)*)"/.exec(header ?? '') ?? []
+  return extended ? decodeURIComponent(extended) : quoted?.replace(/\\(.)/g, '$1')
+}
