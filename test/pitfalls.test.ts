@@ -1,5 +1,5 @@
 import 'reflect-metadata'
-import { ChildEntity, Column, Entity, ManyToOne, PrimaryColumn, PrimaryGeneratedColumn, TableInheritance } from 'typeorm'
+import { ChildEntity, Column, Entity, ManyToOne, OneToMany, PrimaryColumn, PrimaryGeneratedColumn, TableInheritance } from 'typeorm'
 import { expect, it } from 'vitest'
 import { Attached, Attachment } from '../src'
 import { jpeg } from './support/pictures'
@@ -136,6 +136,39 @@ it('works with single-table inheritance, composite keys and foreign keys', async
   ])
   expect((contents[0] as Story).text).toMatchObject({ processing: false, contentType: 'text/plain' })
   expect(storage.objects.size).toBe(5)
+})
+
+it('deletes the files of a child that is removed because it lost its parent', async () => {
+  @Entity()
+  class Album {
+    @PrimaryGeneratedColumn()
+    id!: number
+
+    @OneToMany(() => Photo, (photo) => photo.album, { cascade: true })
+    photos!: Photo[]
+  }
+  @Entity()
+  class Photo {
+    @PrimaryGeneratedColumn()
+    id!: number
+
+    @ManyToOne(() => Album, (album) => album.photos, { orphanedRowAction: 'delete' })
+    album!: Album
+
+    @Attachment({ accept: ['image/*'] })
+    picture!: Attached
+  }
+  const { dataSource, attachments, storage } = await world([Album, Photo])
+  const [one, two] = [new Photo(), new Photo()]
+  for (const photo of [one, two]) await attachments.attach(photo, 'picture', await jpeg())
+  const album = await dataSource.manager.save(Object.assign(new Album(), { photos: [one, two] }))
+  await attachments.idle()
+  expect(storage.objects.size).toBe(2)
+  album.photos = [one]
+  await dataSource.manager.save(album)
+  await attachments.idle()
+  expect(await dataSource.getRepository(Photo).count()).toBe(1)
+  expect([...storage.objects.keys()]).toEqual([one.picture.path()])
 })
 
 it('refuses a second Attachments on one data source, and takes another after close()', async () => {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { HeadObjectCommand, ListMultipartUploadsCommand, ListPartsCommand, PutBucketPolicyCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
@@ -33,6 +34,7 @@ async function setUp({ config, rule, ...options }: SetUp = {}) {
   await storage.prepare?.()
   return {
     storage,
+    client,
     /** The same bucket, reached without faults. */
     sound: s3Storage({ client: direct, bucket }),
     direct,
@@ -118,7 +120,7 @@ faithfully('an object that s3Storage wrote', () => {
     const { storage, head } = await setUp()
     await storage.write('named', bytes(10), { contentType, fileName: 'file.x' })
     await storage.write('nameless', bytes(10), { contentType })
-    expect(await head('named')).toMatchObject({ ContentType: contentType, ContentDisposition: `${disposition}; filename="file.x"` })
+    expect(await head('named')).toMatchObject({ ContentType: contentType, ContentDisposition: `${disposition}; filename=file.x` })
     expect(await head('nameless')).toMatchObject({ ContentType: contentType, ContentDisposition: disposition })
   })
 
@@ -177,7 +179,7 @@ faithfully('a URL signed by s3Storage', () => {
     const answer = await fetch((await storage.signedUrl?.(key, { expiresIn: 604_800 })) as string)
     expect(answer.status).toBe(200)
     expect(answer.headers.get('content-type')).toBe('image/png')
-    expect(answer.headers.get('content-disposition')).toBe('inline; filename="written.png"')
+    expect(answer.headers.get('content-disposition')).toBe('inline; filename=written.png')
     expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(bytes(100)))
   })
 
@@ -285,30 +287,176 @@ faithfully('s3Storage with much to do', () => {
 
   it('streams 300 MB without holding them in memory', { timeout: 60_000 }, async () => {
     const { storage } = await setUp()
-    const block = bytes(100 * MB)
-    await storage.write('warm', streamOf(block.subarray(0, 20 * MB)), info)
+    const block = bytes(MB)
     const before = process.memoryUsage.rss()
     let most = 0
-    const source = streamOf(Buffer.alloc(0))
-    source.push(null)
+    function* blocks() {
+      for (let block_ = 0; block_ < 300; block_++) {
+        most = Math.max(most, process.memoryUsage.rss())
+        yield Buffer.from(block)
+      }
+    }
+    await storage.write('a', Readable.from(blocks(), { objectMode: false }), info)
+    expect(await storage.stat('a')).toMatchObject({ size: 300 * MB })
     expect(most - before).toBeLessThan(150 * MB)
+    await storage.delete(['a'])
   })
 })
 
-/** Stops an upload at any of its steps. */
-const broken = new Error('the source broke')
+faithfully('s3Storage on a bad line', () => {
+  const once = (operation: string, fault: Fault) => (asked: string, count: number) => (asked === operation && count === 1 ? fault : undefined)
 
-faithfully('an upload that fails half-way', () => {
-  async function expectNothingLeft({ storage, sound, keys, unfinished }: Awaited<ReturnType<typeof setUp>>, write: (key: string) => Promise<void>) {
+  describe.each(['unavailable', 'reset', 'lost'] as const)('where one request is %s', (fault) => {
+    it.each([
+      ['PutObject', bytes(100)],
+      ['CreateMultipartUpload', bytes(9 * MB)],
+      ['UploadPart', bytes(9 * MB)],
+      ['CompleteMultipartUpload', bytes(9 * MB)],
+    ])('writes in spite of it: %s', async (operation, body) => {
+      const { storage, sound, operations, direct, bucket, unfinished } = await setUp({ rule: once(operation, fault) })
+      await storage.write('a', streamOf(body), info)
+      expect(operations.filter((asked) => asked === operation).length).toBeGreaterThan(1)
+      expect(await stored(sound, 'a')).toBe(digest(body))
+      // S3 has no way to ask twice for the same upload: one whose answer was lost stays behind, but without a part
+      for (const { UploadId } of await unfinished()) {
+        expect([operation, fault]).toEqual(['CreateMultipartUpload', 'lost'])
+        expect((await direct.send(new ListPartsCommand({ Bucket: bucket, Key: 'a', UploadId }))).Parts ?? []).toEqual([])
+      }
+    })
+
+    it('reads, looks and deletes in spite of it', async () => {
+      const { storage, sound, keys } = await setUp({ rule: (_, count) => (count === 1 ? fault : undefined) })
+      await sound.write('a', bytes(100), info)
+      expect(await stored(storage, 'a')).toBe(digest(bytes(100)))
+      expect(await storage.stat('a')).toMatchObject({ size: 100 })
+      await storage.delete(['a'])
+      expect(await keys()).toEqual([])
+    })
+  })
+
+  it.each(['GetObject', 'HeadObject', 'DeleteObjects'])('does not wait for ever for an answer to %s', { timeout: 10_000 }, async (operation) => {
+    const { storage } = await setUp({ rule: (asked) => (asked === operation ? 'hang' : undefined), timeout: 300 })
+    const attempts: Record<string, () => Promise<unknown>> = {
+      GetObject: () => storage.read('a'),
+      HeadObject: () => storage.stat('a'),
+      DeleteObjects: () => storage.delete(['a']),
+    }
+    await expect(attempts[operation]?.()).rejects.toMatchObject({ name: 'StorageError', code: 's3_timeout', retryable: true })
+  })
+
+  it('never passes a download that was cut for the whole object', async () => {
+    const { storage, sound } = await setUp({ rule: (operation) => (operation === 'GetObject' ? 'cut' : undefined) })
+    await sound.write('a', bytes(MB), info)
+    await expect(storage.read('a').then(buffer)).rejects.toThrow()
+  })
+
+  it('lets a reader take longer than one request may', async () => {
+    const { storage, sound } = await setUp({ rule: (operation) => (operation === 'HeadObject' ? 'hang' : undefined), timeout: 300 })
+    await sound.write('a', bytes(20 * MB), info)
+    const slow = await storage.read('a')
+    // by the time that this later request gives up, the time of the read is over as well
+    await expect(storage.stat('a')).rejects.toMatchObject({ code: 's3_timeout' })
+    expect(digest(await buffer(slow))).toBe(digest(bytes(20 * MB)))
+  })
+})
+
+faithfully('an upload by s3Storage that fails', () => {
+  const late = (operation: string, fault: Fault) => (asked: string, count: number) => (asked === operation && count > 1 ? fault : undefined)
+  const always = (operation: string, fault: Fault) => (asked: string) => (asked === operation ? fault : undefined)
+
+  describe.each(['unavailable', 'reset', 'hang'] as const)('because requests are answered by %s', (fault) => {
+    it.each([
+      { step: 'the only request', rule: always('PutObject', fault), size: 100 },
+      { step: 'the beginning', rule: always('CreateMultipartUpload', fault), size: 20 * MB },
+      { step: 'all parts', rule: always('UploadPart', fault), size: 20 * MB },
+      { step: 'a later part', rule: late('UploadPart', fault), size: 20 * MB },
+      { step: 'the end', rule: always('CompleteMultipartUpload', fault), size: 20 * MB },
+    ])('leaves nothing and harms nothing: $step', { timeout: 10_000 }, async ({ rule, size }) => {
+      await expectNothing(await setUp({ rule, timeout: fault === 'hang' ? 300 : undefined }), () => streamOf(bytes(size)))
+    })
+  })
+
+  it('leaves nothing when the answers to its parts are lost', async () => {
+    await expectNothing(await setUp({ rule: late('UploadPart', 'lost') }), () => streamOf(bytes(20 * MB)))
+  })
+
+  it('leaves nothing when its source breaks', async () => {
+    await expectNothing(await setUp(), () => streamOf(bytes(20 * MB), new Error('the source broke')), 'the source broke')
+  })
+
+  it.each(['unavailable', 'reset', 'lost'] as const)('leaves nothing even if tidying up is %s at first', async (fault) => {
+    const rule: Rule = (operation, count) => (operation === 'AbortMultipartUpload' && count === 1 ? fault : always('UploadPart', 'unavailable')(operation))
+    await expectNothing(await setUp({ rule }), () => streamOf(bytes(20 * MB)))
+  })
+
+  it('tells why it failed, and not why tidying up failed', async () => {
+    const rule: Rule = (operation) => ({ UploadPart: 'unavailable', AbortMultipartUpload: 'reset' } as const)[operation]
+    const { storage } = await setUp({ rule })
+    await expect(storage.write('a', bytes(20 * MB), info)).rejects.toThrow('come again later')
+  })
+
+  it.each([
+    ['PutObject', 100],
+    ['CompleteMultipartUpload', 20 * MB],
+  ])('leaves the whole object or nothing when nobody knows how it ended: %s', async (operation, size) => {
+    const { storage, sound, unfinished } = await setUp({ rule: always(operation, 'lost') })
+    await expect(storage.write('a', bytes(size), info)).rejects.toBeInstanceOf(StorageError)
+    expect(await unfinished()).toEqual([])
+    if (await sound.stat('a')) expect(await stored(sound, 'a')).toBe(digest(bytes(size)))
+  })
+
+  /** An upload to a new key, and one to a key that holds something. */
+  async function expectNothing({ storage, sound, keys, unfinished }: Awaited<ReturnType<typeof setUp>>, source: () => Readable, why = '') {
     await sound.write('older', bytes(5_000), info)
-    for (const key of ['older', 'new']) {
-      const failing = write(key)
-      await expect(failing, key).rejects.toBeInstanceOf(StorageError)
+    for (const key of ['new', 'older']) {
+      const stream = source()
+      const error = await storage.write(key, stream, info).catch((error) => error)
+      expect(error).toBeInstanceOf(StorageError)
+      expect(error.message).toContain(why)
+      expect(stream.destroyed).toBe(true)
     }
     expect(await unfinished()).toEqual([])
     expect(await keys()).toEqual(['older'])
     expect(await stored(sound, 'older')).toBe(digest(bytes(5_000)))
-    expect(await storage.stat('new')).toBeUndefined()
+  }
+})
+
+faithfully('bytes that are damaged on their way to S3', () => {
+  const sent: [string, () => Parameters<ReturnType<typeof s3Storage>['write']>[1], number?][] = [
+    ['a Buffer', () => bytes(70_000)],
+    ['a stream', () => streamOf(bytes(70_000)), 70_000],
+    ['a stream of unknown size', () => streamOf(bytes(70_000))],
+    ['a Buffer in parts', () => bytes(20 * MB)],
+    ['a stream in parts', () => streamOf(bytes(20 * MB)), 20 * MB],
+  ]
+
+  describe.each(Object.entries(clients))('by %s', (_, config) => {
+    it.each(sent)('are refused and never stored: %s', (_, body, size) => expectRefused(config, body(), size))
+
+    it('are refused and never stored: the list of parts', () => expectRefused(config, bytes(20 * MB), undefined, 'CompleteMultipartUpload'))
+  })
+
+  describe('by a client that signs no bodies', () => {
+    it.each(sent)('are refused and never stored: %s', (_, body, size) => expectRefused(clients['a client that adds checksums when required'], body(), size, undefined, true))
+  })
+
+  async function expectRefused(config: S3ClientConfig = {}, body: Readable | Uint8Array, size?: number, operation?: string, unsigned = false) {
+    const rule: Rule = (asked) => ((operation ? asked === operation : /^(PutObject|UploadPart)$/.test(asked)) ? 'damaged' : undefined)
+    const { storage, client, keys, unfinished } = await setUp({ rule, config })
+    if (unsigned) signNoBodies(client)
+    await expect(storage.write('a', body, { ...info, size })).rejects.toBeInstanceOf(StorageError)
+    expect(await keys()).toEqual([])
+    expect(await unfinished()).toEqual([])
+  }
+
+  function signNoBodies(client: S3Client): void {
+    client.middlewareStack.add(
+      (next) => (args) => {
+        ;(args.request as { headers: Record<string, string> }).headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD'
+        return next(args)
+      },
+      { step: 'build', priority: 'low' },
+    )
   }
 })
 

@@ -326,26 +326,9 @@ describe('every key', () => {
   })
 
   it('is relative, made of real segments, holds the version and fits in a URL', () => {
-    const piece = fc.constantFrom(
-      ...[
-        '/',
-        '//',
-        '.',
-        '..',
-        '-',
-        'x',
-        ' ',
-        'é',
-        ':id',
-        ':id_partition',
-        ':basename',
-        ':filename',
-        ':extension',
-        ':dotextension',
-        ':class',
-        ':version',
-      ],
-    )
+    const text = fc.constantFrom('/', '//', '.', '..', '-', 'x', ' ', 'é')
+    const token = fc.constantFrom(':id', ':id_partition', ':basename', ':filename', ':extension', ':dotextension', ':class', ':version')
+    const piece = fc.oneof(text, token)
     const path = fc.array(piece, { maxLength: 12 }).map((pieces) => `${pieces.join('')}:style${pieces.reverse().join('')}`)
     const id = fc.oneof(fc.integer(), fc.bigInt(), fc.uuid(), fc.string(), fc.constantFrom('', '.', '..', '/', '../..', '\\'))
     const fileName = fc.string({ unit: 'binary' }).map(cleanFileName)
@@ -362,7 +345,7 @@ describe('every key', () => {
           expect(decodeURIComponent(new URL(urlBelow('https://files.test/base/', key)).pathname)).toBe(`/base/${key}`)
         }
       }),
-      { numRuns: 20_000 },
+      { numRuns: 500 },
     )
   })
 

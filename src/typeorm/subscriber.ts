@@ -35,6 +35,7 @@ export interface SubscriberContext {
 export function subscriber({ intents, attachmentsOf, storageName, committed }: SubscriberContext): EntitySubscriberInterface {
   const transaction = transactions<Committed>()
   const decisions = new WeakMap<object, Map<BoundAttachment, Intent>>()
+  const removals = new WeakMap<object, Committed[]>()
 
   function decide(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent): void {
     const map = decisions.get(owner) ?? new Map<BoundAttachment, Intent>()
@@ -103,15 +104,22 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     afterInsert: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
     afterUpdate: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
 
-    async beforeRemove({ metadata, entity, databaseEntity, queryRunner }) {
-      const owner = databaseEntity ?? entity
-      for (const bound of owner ? attachmentsOf(metadata) : []) {
+    // a child that lost its parent is removed by its id alone
+    async beforeRemove({ metadata, databaseEntity, entityId, queryRunner }) {
+      const removed = databaseEntity ?? entityId
+      for (const bound of removed ? attachmentsOf(metadata) : []) {
         await transaction.inTurn(queryRunner, async () => {
-          const place = placeOf(bound, owner as ObjectLiteral)
+          const place = placeOf(bound, removed)
           const record = await bound.table.read(runOn(queryRunner), place.ref.id, 'lock')
-          if (record) await afterCommit(queryRunner, { job: deleteJob(place, record), bound, intent: null, owner: null })
+          const entry = record && { job: deleteJob(place, record), bound, intent: null, owner: null }
+          if (entry) removals.set(removed, [...(removals.get(removed) ?? []), entry])
         })
       }
+    },
+
+    async afterRemove({ databaseEntity, entityId, queryRunner }) {
+      const removed = databaseEntity ?? entityId
+      for (const entry of (removed && removals.get(removed)) ?? []) await afterCommit(queryRunner, entry)
     },
 
     afterTransactionStart: ({ queryRunner }) => transaction.begin(queryRunner),
