@@ -1,7 +1,7 @@
 import type { EntityMetadata, EntitySubscriberInterface, ObjectLiteral, QueryRunner } from 'typeorm'
 import { Attached } from '../attachment/attached'
 import { type AttachmentRecord, emptyRecord } from '../attachment/record'
-import type { Job } from '../background/job'
+import type { Job, RowRef } from '../background/job'
 import { ForeignWriteError, UsageError } from '../errors'
 import type { Intent, Intents } from '../lifecycle/intents'
 import { deleteJob, type Place, planRow, printedId, processJob } from '../lifecycle/plan'
@@ -35,7 +35,7 @@ export interface SubscriberContext {
 export function subscriber({ intents, attachmentsOf, storageName, committed }: SubscriberContext): EntitySubscriberInterface {
   const transaction = transactions<Committed>()
   const decisions = new WeakMap<object, Map<BoundAttachment, Intent>>()
-  const removals = new WeakMap<object, Committed[]>()
+  const removals = rowsToRemove()
 
   function decide(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent): void {
     const map = decisions.get(owner) ?? new Map<BoundAttachment, Intent>()
@@ -104,22 +104,20 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     afterInsert: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
     afterUpdate: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
 
-    // a child that lost its parent is removed by its id alone
     async beforeRemove({ metadata, databaseEntity, entityId, queryRunner }) {
-      const removed = databaseEntity ?? entityId
+      const removed = removedRow(metadata, databaseEntity, entityId)
       for (const bound of removed ? attachmentsOf(metadata) : []) {
         await transaction.inTurn(queryRunner, async () => {
-          const place = placeOf(bound, removed)
+          const place = placeOf(bound, removed as ObjectLiteral)
           const record = await bound.table.read(runOn(queryRunner), place.ref.id, 'lock')
-          const entry = record && { job: deleteJob(place, record), bound, intent: null, owner: null }
-          if (entry) removals.set(removed, [...(removals.get(removed) ?? []), entry])
+          if (record) removals.add(queryRunner, place.ref, { job: deleteJob(place, record), bound, intent: null, owner: null })
         })
       }
     },
 
-    async afterRemove({ databaseEntity, entityId, queryRunner }) {
-      const removed = databaseEntity ?? entityId
-      for (const entry of (removed && removals.get(removed)) ?? []) await afterCommit(queryRunner, entry)
+    async afterRemove({ metadata, databaseEntity, entityId, queryRunner }) {
+      const removed = removedRow(metadata, databaseEntity, entityId)
+      for (const entry of removed ? removals.take(queryRunner, rowRef(metadata, removed)) : []) await afterCommit(queryRunner, entry)
     },
 
     afterTransactionStart: ({ queryRunner }) => transaction.begin(queryRunner),
@@ -127,6 +125,28 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     async afterTransactionCommit({ queryRunner }) {
       const entries = transaction.commit(queryRunner)
       if (entries.length > 0) await committed(entries, runOn(queryRunner))
+    },
+  }
+}
+
+/** What is known of a row that is removed: a child that lost its parent goes by its id alone, `delete(id)` names nothing. */
+function removedRow(metadata: EntityMetadata, databaseEntity: ObjectLiteral | undefined, entityId: unknown): ObjectLiteral | undefined {
+  return databaseEntity ?? (entityId === undefined ? undefined : metadata.ensureEntityIdMap(entityId))
+}
+
+/** What was read of rows before their removal, until it is done. */
+function rowsToRemove() {
+  const held = new WeakMap<QueryRunner, Map<string, Committed[]>>()
+  const keyOf = ({ entity, id }: RowRef) => `${entity} ${printedId(id)}`
+  return {
+    add(runner: QueryRunner, ref: RowRef, entry: Committed): void {
+      const rows = held.get(runner) ?? new Map<string, Committed[]>()
+      held.set(runner, rows.set(keyOf(ref), [...(rows.get(keyOf(ref)) ?? []), entry]))
+    },
+    take(runner: QueryRunner, ref: RowRef): readonly Committed[] {
+      const entries = held.get(runner)?.get(keyOf(ref)) ?? []
+      held.get(runner)?.delete(keyOf(ref))
+      return entries
     },
   }
 }
