@@ -1,6 +1,6 @@
 import type { DataSource, QueryRunner } from 'typeorm'
 import type { AnyAttached } from './attachment/attached'
-import { emptyRecord, newVersion } from './attachment/record'
+import { newVersion } from './attachment/record'
 import type { BackgroundAdapter, Worker } from './background/adapter'
 import { inlineBackground } from './background/inline'
 import type { Job } from './background/job'
@@ -114,7 +114,7 @@ export class Attachments {
     const bound = this.#boundOf(entity, property)
     const version = newVersion()
     this.#intents.add({ entity: bound.entity, attachment: property, version, file: null })
-    Object.assign(entity, { [property]: Object.assign(bound.create(emptyRecord), { version, updatedAt: new Date() }) })
+    Object.assign(entity, { [property]: bound.detached(version) })
   }
 
   /**

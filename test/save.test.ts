@@ -254,6 +254,30 @@ describe('rollback', () => {
     expect(storage.objects.size).toBe(2)
   })
 
+  it.each([
+    ['detach()', async (user: User, attachments: { detach(user: User, name: 'avatar'): Promise<void> }) => attachments.detach(user, 'avatar')],
+    ['null', async (user: User) => void Object.assign(user, { avatar: null })],
+  ])('of a detach by %s keeps the files, and saving again detaches', async (_name, take) => {
+    const { dataSource, attachments, users, saved, fresh, storage } = await start()
+    const user = await saved()
+    await take(user, attachments)
+    const failing = dataSource.transaction(async (manager) => {
+      await manager.save(user)
+      user.name = 'twice'
+      await manager.save(user)
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    await attachments.idle()
+    expect((await fresh(user.id)).avatar?.present).toBe(true)
+    expect(storage.objects.size).toBe(2)
+    await users.save(user)
+    await attachments.idle()
+    expect((await fresh(user.id)).avatar?.present).toBe(false)
+    expect(user.avatar?.present).toBe(false)
+    expect(storage.objects.size).toBe(0)
+  })
+
   it('of a remove keeps the files', async () => {
     const { dataSource, attachments, saved, storage } = await start()
     const user = await saved()

@@ -135,9 +135,9 @@ describe('diskStorage', () => {
   })
 
   it.each([
-    { what: 'a folder', key: 'a' },
-    { what: 'below a file', key: 'a/b/c/d' },
-  ])('says so when the place of a file is $what, and leaves everything as it was', async ({ key }) => {
+    ['a folder', 'a'],
+    ['below a file', 'a/b/c/d'],
+  ])('says so when the place of a file is %s, and leaves everything as it was', async (_, key) => {
     const { storage, root } = await disk()
     await storage.write('a/b', bytes(10), info)
     const source = streamOf(bytes(10))

@@ -1,6 +1,6 @@
 import type { DataSource, EntityMetadata, ObjectLiteral } from 'typeorm'
 import { type AnyAttached, Attached, type Surroundings } from '../attachment/attached'
-import type { AttachmentRecord, emptyRecord } from '../attachment/record'
+import { type AttachmentRecord, emptyRecord } from '../attachment/record'
 import type { RowRef } from '../background/job'
 import type { Definition } from '../definition/definition'
 import { DeclarationError, UsageError } from '../errors'
@@ -20,6 +20,8 @@ export interface BoundAttachment {
   readonly Value: typeof Attached<string>
   /** A value with these columns. */
   create(columns: AttachmentRecord | typeof emptyRecord): AnyAttached
+  /** An empty value that names the intent to detach. */
+  detached(version: string): AnyAttached
 }
 
 /** All attachments of a data source, in the order of its entities. */
@@ -66,6 +68,7 @@ export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings,
       table: attachmentTable(dataSource.driver, metadata, embedded),
       Value,
       create: (columns: AttachmentRecord | typeof emptyRecord) => Object.assign(new Value(), columns),
+      detached: (version: string) => Object.assign(new Value(), { ...emptyRecord, version, updatedAt: new Date() }),
     }
   })
   return { attachments, undo: () => undo.forEach((step) => void step()) }

@@ -1,11 +1,13 @@
 import type { EntityMetadata, EntitySubscriberInterface, ObjectLiteral, QueryRunner } from 'typeorm'
 import { Attached } from '../attachment/attached'
 import { type AttachmentRecord, emptyRecord } from '../attachment/record'
-import type { Job, RowRef } from '../background/job'
-import { ForeignWriteError, UsageError } from '../errors'
+import type { Job } from '../background/job'
+import { UsageError } from '../errors'
 import type { Intent, Intents } from '../lifecycle/intents'
-import { deleteJob, type Place, planRow, printedId, processJob } from '../lifecycle/plan'
+import { deleteJob, type Place, planRow, processJob } from '../lifecycle/plan'
 import { type BoundAttachment, isInstance, rowRef } from './binding'
+import { detaching, foreign, intended, isStale } from './intended'
+import { removals, removedRow } from './removals'
 import type { Run } from './table'
 import { transactions } from './transactions'
 
@@ -35,7 +37,7 @@ export interface SubscriberContext {
 export function subscriber({ intents, attachmentsOf, storageName, committed }: SubscriberContext): EntitySubscriberInterface {
   const transaction = transactions<Committed>()
   const decisions = new WeakMap<object, Map<BoundAttachment, Intent>>()
-  const removals = rowsToRemove()
+  const removed = removals<Committed>()
 
   function decide(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent): void {
     const map = decisions.get(owner) ?? new Map<BoundAttachment, Intent>()
@@ -66,12 +68,19 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
       throw new UsageError('row_missing', `the row of ${bound.entity}.${bound.property} vanished while its file was written`)
     }
     const job = intent.file ? processJob(place, after as AttachmentRecord) : before ? deleteJob(place, before) : null
-    tell(owner, bound, after)
+    // a detached value names its intent until the commit: after a rollback it can so be saved again
+    if (intent.file) tell(owner, bound, after)
+    else owner[bound.property] = bound.detached(intent.version)
     await afterCommit(runner, { job, bound, intent, owner })
   }
 
   async function afterCommit(runner: QueryRunner, entry: Committed): Promise<void> {
-    if (!transaction.add(runner, entry)) await committed([entry], runOn(runner))
+    if (!transaction.add(runner, entry)) await finish([entry], runner)
+  }
+
+  async function finish(entries: readonly Committed[], runner: QueryRunner): Promise<void> {
+    for (const { intent, owner, bound } of entries) if (owner && intent?.file === null) tell(owner, bound, emptyRecord)
+    await committed(entries, runOn(runner))
   }
 
   function placeOf(bound: BoundAttachment, owner: ObjectLiteral): Place {
@@ -92,7 +101,7 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
         if (!databaseEntity && value !== undefined) throw foreign(bound, 'update() and query builders cannot write it')
         const known = databaseEntity?.[bound.property] as Attached | undefined
         if (value instanceof Attached && value.version === (known?.version ?? null)) continue
-        if (value === null && isInstance(metadata, entity)) decide(entity as object, bound, detaching(bound))
+        if (value === null && isInstance(metadata, entity)) decide(entity as object, bound, detaching(bound, intents))
         else if (isStale(value, bound, entity as object, intents)) Object.assign(value, known)
         else {
           const intent = intended(bound, entity as object, intents)
@@ -105,87 +114,28 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     afterUpdate: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
 
     async beforeRemove({ metadata, databaseEntity, entityId, queryRunner }) {
-      const removed = removedRow(metadata, databaseEntity, entityId)
-      for (const bound of removed ? attachmentsOf(metadata) : []) {
+      const row = removedRow(metadata, databaseEntity, entityId)
+      for (const bound of row ? attachmentsOf(metadata) : []) {
         await transaction.inTurn(queryRunner, async () => {
-          const place = placeOf(bound, removed as ObjectLiteral)
+          const place = placeOf(bound, row as ObjectLiteral)
           const record = await bound.table.read(runOn(queryRunner), place.ref.id, 'lock')
-          if (record) removals.add(queryRunner, place.ref, { job: deleteJob(place, record), bound, intent: null, owner: null })
+          if (record) removed.add(queryRunner, place.ref, { job: deleteJob(place, record), bound, intent: null, owner: null })
         })
       }
     },
 
     async afterRemove({ metadata, databaseEntity, entityId, queryRunner }) {
-      const removed = removedRow(metadata, databaseEntity, entityId)
-      for (const entry of removed ? removals.take(queryRunner, rowRef(metadata, removed)) : []) await afterCommit(queryRunner, entry)
+      const row = removedRow(metadata, databaseEntity, entityId)
+      for (const entry of row ? removed.take(queryRunner, rowRef(metadata, row)) : []) await afterCommit(queryRunner, entry)
     },
 
     afterTransactionStart: ({ queryRunner }) => transaction.begin(queryRunner),
     afterTransactionRollback: ({ queryRunner }) => transaction.rollback(queryRunner),
     async afterTransactionCommit({ queryRunner }) {
       const entries = transaction.commit(queryRunner)
-      if (entries.length > 0) await committed(entries, runOn(queryRunner))
+      if (entries.length > 0) await finish(entries, queryRunner)
     },
   }
-}
-
-/** What is known of a row that is removed: a child that lost its parent goes by its id alone, `delete(id)` names nothing. */
-function removedRow(metadata: EntityMetadata, databaseEntity: ObjectLiteral | undefined, entityId: unknown): ObjectLiteral | undefined {
-  return databaseEntity ?? (entityId === undefined ? undefined : metadata.ensureEntityIdMap(entityId))
-}
-
-/** What was read of rows before their removal, until it is done. */
-function rowsToRemove() {
-  const held = new WeakMap<QueryRunner, Map<string, Committed[]>>()
-  const keyOf = ({ entity, id }: RowRef) => `${entity} ${printedId(id)}`
-  return {
-    add(runner: QueryRunner, ref: RowRef, entry: Committed): void {
-      const rows = held.get(runner) ?? new Map<string, Committed[]>()
-      held.set(runner, rows.set(keyOf(ref), [...(rows.get(keyOf(ref)) ?? []), entry]))
-    },
-    take(runner: QueryRunner, ref: RowRef): readonly Committed[] {
-      const entries = held.get(runner)?.get(keyOf(ref)) ?? []
-      held.get(runner)?.delete(keyOf(ref))
-      return entries
-    },
-  }
-}
-
-/** The intent behind a value, null where it says nothing. Throws where it says something that nobody here decided. */
-function intended(bound: BoundAttachment, owner: ObjectLiteral, intents: Intents): Intent | null {
-  const value = owner[bound.property]
-  if (value === undefined || value === null) return null
-  const intent = value instanceof Attached ? intents.get(value.version ?? '') : undefined
-  if (!intent) {
-    const says = Object.entries(value).some(([name, part]) => name in emptyRecord && part !== null && part !== undefined && part !== false)
-    if (says) throw foreign(bound, 'no attach() of the last hour stands behind this value')
-    return null
-  }
-  if (intent.entity !== bound.entity || intent.attachment !== bound.property) {
-    throw new UsageError(
-      'other_attachment',
-      `${bound.entity}.${bound.property} was given the file attached to ${intent.entity}.${intent.attachment}: attach it here too, attach(entity, '${bound.property}', other.${intent.attachment}) makes a copy`,
-    )
-  }
-  return intent
-}
-
-/** Whether a value is what this very row held when it was loaded. It is shown what the row holds now, and never written. */
-function isStale(value: unknown, bound: BoundAttachment, owner: object, intents: Intents): value is Attached {
-  if (!(value instanceof Attached) || intents.get(value.version ?? '')) return false
-  const ownRow = value.meta?.id === printedId(rowRef(bound.metadata, owner).id) && value.constructor === bound.Value
-  return value.version == null || ownRow
-}
-
-function detaching(bound: BoundAttachment): Intent {
-  return { entity: bound.entity, attachment: bound.property, version: '', file: null }
-}
-
-function foreign({ entity, property }: BoundAttachment, why: string): ForeignWriteError {
-  return new ForeignWriteError(
-    'foreign_write',
-    `the columns of ${entity}.${property} change only through attach() and detach(), then save(): ${why}. Take '${property}' out of what comes from a request; to copy the file of another entity, attach(entity, '${property}', other.${property})`,
-  )
 }
 
 /** Shows the entity in memory what its row says now. */

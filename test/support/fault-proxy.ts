@@ -2,8 +2,11 @@ import { Agent, createServer, type IncomingMessage, request, type ServerResponse
 import type { AddressInfo } from 'node:net'
 import { Transform } from 'node:stream'
 
-/** What goes wrong with one request. `lost` is an answer that never arrives, though the server did what was asked. */
-export type Fault = 'unavailable' | 'reset' | 'lost' | 'hang' | 'damaged' | 'cut'
+/**
+ * What goes wrong with one request. `lost`: the server does what was asked, and its answer never arrives. `damaged`: one
+ * bit of the request's body is flipped. `cut` and `stalled`: half an answer arrives, and then an end or nothing.
+ */
+export type Fault = 'unavailable' | 'reset' | 'hang' | 'lost' | 'damaged' | 'cut' | 'stalled'
 
 /** The S3 operation that a request asks for, and how many of its kind have come, itself included. */
 export type Rule = (operation: string, count: number) => Fault | undefined
@@ -38,9 +41,9 @@ export async function startFaultProxy(target: string, rule: Rule): Promise<Fault
       if (fault === 'lost') return void answer.resume().once('end', () => incoming.socket.resetAndDestroy())
       outgoing.writeHead(answer.statusCode as number, withoutHops(answer.rawHeaders))
       answer.once('error', () => outgoing.destroy())
-      if (fault !== 'cut') return void answer.pipe(outgoing)
-      answer.once('end', () => outgoing.destroy())
-      answer.once('data', (chunk) => outgoing.write(chunk.subarray(0, chunk.length >> 1), () => outgoing.destroy()))
+      if (fault !== 'cut' && fault !== 'stalled') return void answer.pipe(outgoing)
+      const end = () => fault === 'cut' && outgoing.destroy()
+      answer.once('end', end).once('data', (chunk) => outgoing.write(chunk.subarray(0, chunk.length >> 1), end))
     })
     sent.once('error', () => outgoing.destroy())
     incoming.once('close', () => incoming.complete || sent.destroy())

@@ -36,6 +36,9 @@ export async function stored(storage: Storage, key: string): Promise<string> {
   return digest(await buffer(await storage.read(key)))
 }
 
+/** A storage may go two ways, depending on whether it knows the size beforehand. */
+export const sizes = (size: number): [string, number?][] => [['told', size], ['not told']]
+
 const keys = {
   'with spaces': 'my files/me at the sea.jpg',
   'with percent signs': '100%/50%25/a%2Fb.png',
@@ -72,13 +75,13 @@ export function storageContract(name: string, make: () => Promise<Storage>): voi
       expect(await stored(storage, 'a')).toBe(digest(memory.subarray(100, 600)))
     })
 
-    it.each([{ told: 'told', size: 300_000 }, { told: 'not told' }])('gives back a stream whose size is $told byte for byte', async ({ size }) => {
+    it.each(sizes(300_000))('gives back a stream whose size is %s byte for byte', async (_, size) => {
       const storage = await make()
       await storage.write('a/b', streamOf(bytes(300_000)), { ...info, size })
       expect(await stored(storage, 'a/b')).toBe(digest(bytes(300_000)))
     })
 
-    it.each([{ told: 'told', size: 20 * MB }, { told: 'not told' }])('gives back 20 MB whose size is $told byte for byte', async ({ size }) => {
+    it.each(sizes(20 * MB))('gives back 20 MB whose size is %s byte for byte', async (_, size) => {
       const storage = await make()
       const body = bytes(20 * MB)
       await storage.write('large', streamOf(body), { ...info, size })
@@ -169,12 +172,10 @@ export function storageContract(name: string, make: () => Promise<Storage>): voi
     it.each(Object.entries(keys))('takes keys %s', async (_, key) => {
       const storage = await make()
       await storage.write(key, bytes(100), info)
-      await storage.write('another', bytes(100, 1), info)
       expect(await storage.stat(key)).toMatchObject({ size: 100 })
       expect(await stored(storage, key)).toBe(digest(bytes(100)))
       await storage.delete([key])
       expect(await storage.stat(key)).toBeUndefined()
-      expect(await stored(storage, 'another')).toBe(digest(bytes(100, 1)))
     })
 
     it('shows one of the bodies whole, however many are written to one key at a time', async () => {
@@ -193,31 +194,31 @@ export function storageContract(name: string, make: () => Promise<Storage>): voi
     })
 
     describe.each([
-      { moment: 'soon', size: 100_000 },
-      { moment: 'soon, its size told', size: 100_000, told: 200_000 },
-      { moment: 'late', size: 12 * MB },
-      { moment: 'late, its size told', size: 12 * MB, told: 24 * MB },
-    ])('given a stream that breaks $moment', ({ size, told }) => {
+      ['soon', 100_000],
+      ['late', 12 * MB],
+    ])('given a stream that breaks %s', (_, size) => {
       const broken = new Error('the source broke')
-      const breaks = [
-        { how: 'with an error', source: () => streamOf(bytes(size), broken) },
-        { how: 'without a word', source: () => cutOff(bytes(size)) },
+      const breaks: [string, () => Readable, number?][] = [
+        ['with an error', () => streamOf(bytes(size), broken)],
+        ['with an error, its size told', () => streamOf(bytes(size), broken), size * 2],
+        ['without a word', () => cutOff(bytes(size))],
+        ['without a word, its size told', () => cutOff(bytes(size)), size * 2],
       ]
 
-      it.each(breaks)('$how, leaves nothing', async ({ source }) => {
+      it.each(breaks)('%s, leaves nothing', async (_, source, size) => {
         const storage = await make()
         const stream = source()
-        const error = await storage.write('a/b', stream, { ...info, size: told }).catch((error) => error)
+        const error = await storage.write('a/b', stream, { ...info, size }).catch((error) => error)
         if (error !== broken && error?.code !== 'ERR_STREAM_PREMATURE_CLOSE') expect(error).toBeInstanceOf(StorageError)
         expect(stream.destroyed).toBe(true)
         expect(await storage.stat('a/b')).toBeUndefined()
         await expect(storage.read('a/b')).rejects.toMatchObject({ code: 'object_missing' })
       })
 
-      it.each(breaks)('$how, keeps what was under the key before', async ({ source }) => {
+      it.each(breaks)('%s, keeps what was under the key before', async (_, source, size) => {
         const storage = await make()
         await storage.write('a/b', bytes(5_000), info)
-        await expect(storage.write('a/b', source(), { ...info, size: told })).rejects.toThrow()
+        await expect(storage.write('a/b', source(), { ...info, size })).rejects.toThrow()
         expect(await storage.stat('a/b')).toMatchObject({ size: 5_000 })
         expect(await stored(storage, 'a/b')).toBe(digest(bytes(5_000)))
       })
@@ -229,7 +230,7 @@ export function storageContract(name: string, make: () => Promise<Storage>): voi
       for (let reader = 0; reader < 5; reader++) {
         const stream = await storage.read('a')
         for await (const _ of stream) break
-        expect(stream.destroyed).toBe(true)
+        await expect.poll(() => stream.destroyed).toBe(true)
       }
       expect(await stored(storage, 'a')).toBe(digest(bytes(2 * MB)))
     })
