@@ -121,7 +121,11 @@ async function launch(bin: string, port: number, root: string, account: Account)
       if (log.includes('ready to accept connections')) ready()
     })
     child.once('error', failed)
-    child.once('exit', (code) => failed(new Error(`postgres ended with ${code}: ${log}`)))
+    child.once('exit', (code) => {
+      // lets the shell's reader end, which would keep this process waiting
+      child.stdio[3]?.destroy()
+      failed(new Error(`postgres ended with ${code}: ${log}`))
+    })
   })
   // the server is no reason for this process to stay
   for (const pipe of [child.stderr, child.stdio[3]]) (pipe as unknown as { unref(): void }).unref()

@@ -28,14 +28,13 @@ export async function startFaultProxy(target: string, rule: Rule): Promise<Fault
     const operation = operationOf(incoming)
     operations.push(operation)
     const fault = rule(operation, operations.filter((other) => other === operation).length)
-    if (fault === 'hang') return
-    if (fault === 'reset') return void incoming.socket.resetAndDestroy()
-    if (fault === 'unavailable') return refuse(incoming, outgoing)
-    if (incoming.headers.expect) outgoing.writeContinue()
-    forward(incoming, outgoing, fault)
+    if (fault === 'reset') incoming.socket.resetAndDestroy()
+    else if (fault === 'unavailable') refuse(incoming, outgoing)
+    else if (fault !== 'hang') forward(incoming, outgoing, fault)
   }
 
   function forward(incoming: IncomingMessage, outgoing: ServerResponse, fault: Fault | undefined): void {
+    if (incoming.headers.expect) outgoing.writeContinue()
     const headers = withoutHops(incoming.rawHeaders)
     const sent = request({ hostname, port, method: incoming.method, path: incoming.url, headers, agent, setHost: false }, (answer) => {
       if (fault === 'lost') return void answer.resume().once('end', () => incoming.socket.resetAndDestroy())
@@ -89,10 +88,10 @@ function flippingOneBit(): Transform {
   let flipped = false
   return new Transform({
     transform(chunk: Buffer, _, done) {
-      const copy = Buffer.from(chunk)
-      if (!flipped) copy[copy.length >> 1] ^= 1
+      const middle = chunk.length >> 1
+      if (!flipped) chunk.writeUInt8(chunk.readUInt8(middle) ^ 1, middle)
       flipped = true
-      done(null, copy)
+      done(null, chunk)
     },
   })
 }

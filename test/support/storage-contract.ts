@@ -248,8 +248,9 @@ function cutOff(body: Buffer): Readable {
   let at = 0
   return new Readable({
     read() {
-      if (at >= body.length) return void this.destroy()
-      this.push(body.subarray(at, (at += 64 * 1024)))
+      if (at < body.length) this.push(body.subarray(at, at + 64 * 1024))
+      else this.destroy()
+      at += 64 * 1024
     },
   })
 }
