@@ -1,4 +1,4 @@
-import type { DataSource, QueryRunner } from 'typeorm'
+import type { DataSource, EntitySubscriberInterface } from 'typeorm'
 import type { AnyAttached } from './attachment/attached'
 import { newVersion } from './attachment/record'
 import type { BackgroundAdapter, Worker } from './background/adapter'
@@ -11,11 +11,12 @@ import { intents } from './lifecycle/intents'
 import { perform } from './lifecycle/perform'
 import type { Ports, RetryPolicy } from './lifecycle/ports'
 import { requeueLost } from './lifecycle/requeue'
+import { send, warn } from './lifecycle/send'
 import type { Storage } from './storage/storage'
-import { type BoundAttachment, bindAll } from './typeorm/binding'
+import { type Binding, bindAll } from './typeorm/binding'
 import { rowsOf } from './typeorm/rows'
-import { type Committed, runOn, subscriber, tell } from './typeorm/subscriber'
-import type { Run } from './typeorm/table'
+import { type Run, runOnPrimary } from './typeorm/run'
+import { type Committed, subscriber, tell } from './typeorm/subscriber'
 
 export interface AttachmentsOptions {
   /** Where originals wait for their job. Web and worker must see the same. */
@@ -28,8 +29,6 @@ export interface AttachmentsOptions {
   retry?: Partial<RetryPolicy>
 }
 
-/** How long a commit waits for a queue; then the row's own `processing` is left to bring the job back. Milliseconds. */
-const patience = 2_000
 /** What nobody touched for so long was lost, as far as `requeueLost()` knows. Milliseconds. */
 const lostAfter = 5 * 60_000
 /** How often a worker looks for lost jobs. Milliseconds. */
@@ -38,6 +37,13 @@ const lookAround = 60_000
 const defaultRetry: RetryPolicy = {
   attempts: 5,
   backoff: (attempt) => 1_000 * 2 ** (attempt - 1) * (0.5 + Math.random()),
+}
+
+/** What is there between `connect()` and `close()`. */
+interface Connection {
+  readonly dataSource: DataSource
+  readonly binding: Binding
+  readonly listener: EntitySubscriberInterface
 }
 
 /** The names of a type's attachments. */
@@ -51,7 +57,7 @@ export class Attachments {
   readonly #retry: RetryPolicy
   readonly #intents = intents()
   readonly #workers = new Set<Worker>()
-  #connected: { dataSource: DataSource; bound: ReadonlyMap<string, BoundAttachment>; disconnect(): void } | undefined
+  #connected: Connection | undefined
 
   constructor({ staging, storage, background, retry }: AttachmentsOptions) {
     this.#staging = staging
@@ -72,24 +78,16 @@ export class Attachments {
     await Promise.all([this.#staging, ...Object.values(this.#storages)].map((storage) => storage.prepare?.()))
 
     const surroundings = { staging: this.#staging, storage: (name: string | undefined) => this.#storage(name) }
-    const { attachments: all, undo } = bindAll(dataSource, surroundings, (version) => this.#intents.get(version) !== undefined)
-    const byEntity = new Map(all.map(({ metadata }) => [metadata, all.filter((bound) => bound.metadata === metadata)]))
+    const binding = bindAll(dataSource, surroundings, (version) => this.#intents.get(version) !== undefined)
     const listener = subscriber({
       intents: this.#intents,
-      attachmentsOf: (metadata) => byEntity.get(metadata) ?? [],
+      attachmentsOf: (metadata) => binding.of(metadata),
       storageName: ({ definition }) => definition.storage ?? (Object.keys(this.#storages)[0] as string),
       committed: (entries, run) => this.#committed(entries, run),
     })
     // first, because another subscriber that throws would keep TypeORM from calling the rest
     dataSource.subscribers.unshift(listener)
-    this.#connected = {
-      dataSource,
-      bound: new Map(all.map((bound) => [`${bound.entity}.${bound.property}`, bound])),
-      disconnect: () => {
-        dataSource.subscribers.splice(dataSource.subscribers.indexOf(listener), 1)
-        undo()
-      },
-    }
+    this.#connected = { dataSource, binding, listener }
     this.#background.start?.((job, attempt) => this.#perform(job, attempt))
   }
 
@@ -103,7 +101,7 @@ export class Attachments {
     source: Source | AnyAttached,
     options: AttachOptions = {},
   ): Promise<void> {
-    const bound = this.#boundOf(entity, property)
+    const bound = this.#connection().binding.findFor(entity, property)
     const file = await receive(bound.definition, bound.entity, entity, source, options, this.#staging)
     this.#intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
     Object.assign(entity, { [property]: bound.create(file) })
@@ -111,7 +109,7 @@ export class Attachments {
 
   /** Takes the file off the entity; `save()` then deletes it. Setting the property to null does the same. */
   async detach<E extends object, P extends AttachmentOf<E>>(entity: E, property: P): Promise<void> {
-    const bound = this.#boundOf(entity, property)
+    const bound = this.#connection().binding.findFor(entity, property)
     const version = newVersion()
     this.#intents.add({ entity: bound.entity, attachment: property, version, file: null })
     Object.assign(entity, { [property]: bound.detached(version) })
@@ -152,11 +150,10 @@ export class Attachments {
    * five minutes): its job was lost with a process or a queue. Resolves to how many there were.
    */
   async requeueLost({ olderThan = lostAfter }: { olderThan?: number } = {}): Promise<number> {
-    const { bound } = this.#connection()
-    const attachments = [...bound.values()].map(({ entity, property }) => ({ entity, attachment: property }))
-    return this.#onConnection(async (run) => {
-      return requeueLost(attachments, olderThan, this.#ports(run), (job) => this.#send(job, run))
-    })
+    const { dataSource, binding } = this.#connection()
+    const attachments = binding.attachments.map(({ entity, property }) => ({ entity, attachment: property }))
+    const run = runOnPrimary(dataSource)
+    return requeueLost(attachments, olderThan, this.#ports(run), (job) => this.#send(job, run))
   }
 
   /** Resolves when this process has no job left: for scripts and tests. */
@@ -168,101 +165,50 @@ export class Attachments {
   async close(): Promise<void> {
     await Promise.all([...this.#workers].map((worker) => worker.stop()))
     await this.#background.close?.()
-    this.#connected?.disconnect()
+    if (!this.#connected) return
+    const { dataSource, binding, listener } = this.#connected
+    dataSource.subscribers.splice(dataSource.subscribers.indexOf(listener), 1)
+    binding.undo()
     this.#connected = undefined
   }
 
-  /** What follows a commit. The rows are safe by now, so nothing here may make `save()` fail. */
+  /** What follows a commit: the jobs are sent, and an entity whose file was processed on the spot is shown how that ended. */
   async #committed(entries: readonly Committed[], run: Run): Promise<void> {
     for (const { intent } of entries) if (intent) this.#intents.consume(intent.version)
-    await Promise.all(
-      entries.map(async ({ job, bound, owner }) => {
-        if (!job) return
-        await this.#send(job, run)
-        const now = owner && job.kind === 'process' && this.#runsNow(bound) ? await bound.table.read(run, job.id) : undefined
-        if (owner && now && now.version === (owner[bound.property] as AnyAttached).version) tell(owner, bound, now)
-      }),
-    ).catch((error) => warn(`after a commit: ${messageOf(error)}`))
-  }
-
-  /** Hands a job over, or does it here where it is not to wait. What a queue does not take in time is left to `requeueLost()`. */
-  async #send(job: Job, run: Run): Promise<void> {
-    const adapter = this.#runsNow(this.#bound(job.entity, job.attachment)) ? inlineBackground() : this.#background
-    let here = false
-    const sent = adapter.enqueue(job, async () => {
-      here = true
-      await perform(job, 1, { ...this.#ports(run), retry: { ...this.#retry, attempts: 1 } })
+    const sent = entries.map(async ({ job, bound, owner }) => {
+      if (!job) return
+      await this.#send(job, run)
+      if (!owner || job.kind !== 'process' || bound.definition.inBackground) return
+      const now = await bound.table.read(run, job.id)
+      if (now?.version === job.version) tell(owner, bound, now)
     })
-    const late = timeout(patience)
-    try {
-      await Promise.race([sent, late.over.then(() => (here ? sent : Promise.reject(new Error(`the queue did not answer within ${patience} ms`))))])
-    } catch (error) {
-      sent.catch(() => undefined)
-      warn(
-        `the ${job.kind} job of ${job.entity}.${job.attachment} could not be enqueued, requeueLost() will find what was saved: ${messageOf(error)}`,
-      )
-    } finally {
-      late.cancel()
-    }
+    await Promise.all(sent).catch((error) => warn(`after a commit: ${messageOf(error)}`))
   }
 
-  #runsNow({ definition }: BoundAttachment): boolean {
-    return !definition.inBackground
+  #send(job: Job, run: Run): Promise<void> {
+    const { definition } = this.#connection().binding.find(job.entity, job.attachment)
+    const once = { ...this.#ports(run), retry: { ...this.#retry, attempts: 1 } }
+    return send(job, definition.inBackground ? this.#background : inlineBackground(), () => perform(job, 1, once))
   }
 
   async #perform(job: Job, attempt: number): Promise<void> {
-    await this.#onConnection((run) => perform(job, attempt, this.#ports(run)))
+    await perform(job, attempt, this.#ports(runOnPrimary(this.#connection().dataSource)))
   }
 
   #ports(run: Run): Ports {
+    const { binding } = this.#connection()
     return {
-      rows: rowsOf((entity, attachment) => this.#bound(entity, attachment), run),
+      rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run),
       staging: this.#staging,
       storage: (name) => this.#storage(name),
-      definition: (entity, attachment) => this.#bound(entity, attachment).definition,
+      definition: (entity, attachment) => binding.find(entity, attachment).definition,
       retry: this.#retry,
     }
   }
 
-  /** Each statement takes a connection to the primary and gives it back: a job holds none while it makes pictures. */
-  async #onConnection<T>(work: (run: Run) => Promise<T>): Promise<T> {
-    const { dataSource } = this.#connection()
-    return work(async (sql, parameters) => {
-      const runner: QueryRunner = dataSource.createQueryRunner('master')
-      try {
-        return await runOn(runner)(sql, parameters)
-      } finally {
-        await runner.release()
-      }
-    })
-  }
-
-  #connection() {
+  #connection(): Connection {
     if (!this.#connected) throw new UsageError('not_connected', 'the attachments are not connected: await attachments.connect(dataSource) first')
     return this.#connected
-  }
-
-  #boundOf(entity: object, property: string): BoundAttachment {
-    const { dataSource } = this.#connection()
-    const target = entity?.constructor
-    if (!target || !dataSource.hasMetadata(target)) {
-      throw new UsageError(
-        'unknown_entity',
-        `${target?.name ?? String(entity)} is no entity of the connected data source: give an instance of one, such as repository.create({ … })`,
-      )
-    }
-    return this.#bound(dataSource.getMetadata(target).name, property)
-  }
-
-  #bound(entity: string, attachment: string): BoundAttachment {
-    const { bound } = this.#connection()
-    const found = bound.get(`${entity}.${attachment}`)
-    if (found) return found
-    const known = [...bound.keys()].join(', ') || 'none'
-    throw new UsageError(
-      'unknown_attachment',
-      `there is no attachment ${entity}.${attachment}: there are ${known}. Put @Attachment() on the property`,
-    )
   }
 
   #storage(name = Object.keys(this.#storages)[0] ?? ''): Storage {
@@ -277,16 +223,4 @@ export class Attachments {
 
 function isStorage(storage: AttachmentsOptions['storage']): storage is Storage {
   return typeof (storage as Storage).write === 'function'
-}
-
-function timeout(milliseconds: number): { over: Promise<void>; cancel(): void } {
-  let timer: NodeJS.Timeout | undefined
-  const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds)
-  })
-  return { over, cancel: () => clearTimeout(timer) }
-}
-
-function warn(message: string): void {
-  process.emitWarning(message, 'AttachmentWarning')
 }

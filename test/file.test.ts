@@ -6,7 +6,7 @@ import { PassThrough, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
-import sharp from 'sharp'
+import type sharp from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { RefusedFileError, StorageError, UsageError } from '../src/errors'
 import { accepts, contentTypeOf } from '../src/file/content-type'
@@ -94,7 +94,11 @@ describe('a file name', () => {
   })
 
   it('is harmless whatever was given', () => {
-    const given = fc.oneof(fc.string({ unit: 'binary' }), fc.string(), fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)))
+    const given = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.string(),
+      fc.array(fc.integer({ min: 0, max: 0xffff })).map((units) => String.fromCharCode(...units)),
+    )
     fc.assert(
       fc.property(given, (text) => {
         const name = cleanFileName(text)
@@ -139,7 +143,12 @@ describe('the content type', () => {
     ['a zip', () => zip(), 'x.zip', 'application/zip'],
     ['a gzip', () => Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]), 'x.gz', 'application/gzip'],
     ['an MP4', () => Buffer.concat([Buffer.from([0, 0, 0, 24]), Buffer.from('ftypisom\0\0\u0002\0isomiso2')]), 'x.mp4', 'video/mp4'],
-    ['an MP3', () => Buffer.concat([Buffer.from('ID3\u0003\0\0\0\0\0\0'), Buffer.from([0xff, 0xfb, 0x90, 0x64]), Buffer.alloc(500)]), 'x.mp3', 'audio/mpeg'],
+    [
+      'an MP3',
+      () => Buffer.concat([Buffer.from('ID3\u0003\0\0\0\0\0\0'), Buffer.from([0xff, 0xfb, 0x90, 0x64]), Buffer.alloc(500)]),
+      'x.mp3',
+      'audio/mpeg',
+    ],
 
     ['an SVG', () => svg, 'x.svg', 'image/svg+xml'],
     ['an SVG called .txt', () => svg, 'x.txt', 'image/svg+xml'],
@@ -148,12 +157,17 @@ describe('the content type', () => {
     ['an SVG with a prolog, called .xml', () => `<?xml version="1.0"?>${svg}`, 'x.xml', 'image/svg+xml'],
     ['an SVG with a style sheet', () => `<?xml version="1.0"?><?xml-stylesheet href="a.css"?>${svg}`, 'x.svg', 'image/svg+xml'],
     ['an SVG with comments', () => `<!-- made by <svg-maker> -->\n<!-- twice -->${svg}`, 'x.svg', 'image/svg+xml'],
-    ['an SVG with all of it', () => `<?xml version="1.0"?>\n<!-- a -->\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x.dtd">\n<!-- b -->${svg}`, 'x', 'image/svg+xml'],
+    [
+      'an SVG with all of it',
+      () => `<?xml version="1.0"?>\n<!-- a -->\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x.dtd">\n<!-- b -->${svg}`,
+      'x',
+      'image/svg+xml',
+    ],
     ['an SVG with entities', () => `<!DOCTYPE svg [<!ENTITY a "b>c">\n<!ENTITY d "e">] >${svg}`, 'x.svg', 'image/svg+xml'],
     ['an SVG after a byte order mark', () => `\ufeff  \n${svg}`, 'x.svg', 'image/svg+xml'],
     ['an SVG in capitals', () => svg.toUpperCase(), 'x.svg', 'image/svg+xml'],
     ['text that mentions an SVG', () => `look: ${svg}`, 'x.svg', 'text/plain'],
-    ['XML', () => '<?xml version="1.0"?><feed/>', 'x', 'application/xml'],
+    ['XML with a name that says nothing', () => '<?xml version="1.0"?><feed/>', 'x', 'application/xml'],
     ['XML called .xml', () => '<?xml version="1.0"?><feed/>', 'x.xml', 'application/xml'],
     ['XML called .svg', () => '<?xml version="1.0"?><feed/>', 'x.svg', 'application/xml'],
     ['XML called .atom', () => '<?xml version="1.0"?><feed/>', 'x.atom', 'application/atom+xml'],
@@ -193,13 +207,13 @@ describe('the content type', () => {
   })
 
   it.each([
-    ['comments', '<!---->'],
-    ['document types', '<!DOCTYPE[]>'],
-    ['prologs', '<?xml?>'],
-    ['all of them', '<?xml?><!----><!DOCTYPE[]>'],
-  ])('of text that only begins like an SVG, with many %s, is told at once', async (_what, piece) => {
-    // 28 is enough to see exponential time, and little enough to see it end
-    const head = Buffer.from(`${piece.repeat(28)}x`)
+    ['comments', '<!---->', 28],
+    ['document types', '<!DOCTYPE[]>', 28],
+    ['prologs', '<?xml?>', 28],
+    ['comments and document types', '<!----><!DOCTYPE[]>', 13],
+  ])('of text that only begins like an SVG, with many %s, is told at once', async (_what, piece, times) => {
+    // enough to see exponential time, and little enough to see it end
+    const head = Buffer.from(`${piece.repeat(times)}x`)
     const start = performance.now()
     await contentTypeOf(head, 'x.svg')
     expect(performance.now() - start).toBeLessThan(300)
@@ -294,12 +308,16 @@ describe('measuring a source', () => {
     const cause = new Error('connection reset')
     const source = new PassThrough()
     source.write('half')
-    source.once('pause', () => undefined)
     const { stream } = measured(source, { maxSize: 100 })
     const reading = (async () => {
       for await (const _ of stream) source.destroy(cause)
     })()
-    await expect(reading).rejects.toMatchObject({ name: 'RefusedFileError', code: 'source_failed', cause, message: expect.stringContaining('connection reset') })
+    await expect(reading).rejects.toMatchObject({
+      name: 'RefusedFileError',
+      code: 'source_failed',
+      cause,
+      message: expect.stringContaining('connection reset'),
+    })
     expect(source.destroyed).toBe(true)
   })
 
@@ -366,7 +384,9 @@ describe('the end of a JPEG', () => {
     const entropy = plain.subarray(scan, -2)
     // between two bytes of picture data, and not between FF and the 00 that belongs to it
     const places = Array.from({ length: 8 }, (_, at) => Math.floor((entropy.length * at) / 8)).map((at) => (entropy[at - 1] === 0xff ? at + 1 : at))
-    const restarts = places.map((from, at) => Buffer.concat([entropy.subarray(from, places[at + 1] ?? entropy.length), Buffer.from([0xff, 0xd0 + at])]))
+    const restarts = places.map((from, at) =>
+      Buffer.concat([entropy.subarray(from, places[at + 1] ?? entropy.length), Buffer.from([0xff, 0xd0 + at])]),
+    )
     Object.assign(jpegs, {
       baseline: whole(plain),
       progressive: whole(await picture(64, 48).jpeg({ progressive: true }).toBuffer()),
@@ -377,8 +397,12 @@ describe('the end of a JPEG', () => {
       'with a thumbnail in its EXIF data': whole(withSegment(plain, 0xe1, Buffer.concat([Buffer.from('Exif\0\0'), thumbnail]))),
       'with an ICC profile': whole(await picture(64, 48).withIccProfile('p3').jpeg().toBuffer()),
       'with a comment full of markers': whole(withSegment(plain, 0xfe, Buffer.from('ffd9ffd8ffdaffd9ff00ff', 'hex'))),
-      'with restart markers': whole(Buffer.concat([withSegment(plain, 0xdd, Buffer.from([0, 1])).subarray(0, scan + 6), ...restarts, Buffer.from('ffd9', 'hex')])),
-      'with fill bytes': whole(Buffer.concat([plain.subarray(0, 2), Buffer.from('ffffff', 'hex'), plain.subarray(2, -2), Buffer.from('ffffffd9', 'hex')])),
+      'with restart markers': whole(
+        Buffer.concat([withSegment(plain, 0xdd, Buffer.from([0, 1])).subarray(0, scan + 6), ...restarts, Buffer.from('ffd9', 'hex')]),
+      ),
+      'with fill bytes': whole(
+        Buffer.concat([plain.subarray(0, 2), Buffer.from('ffffff', 'hex'), plain.subarray(2, -2), Buffer.from('ffffffd9', 'hex')]),
+      ),
       'with an empty segment': whole(withSegment(plain, 0xfe, Buffer.alloc(0))),
       'with data after its end': { bytes: Buffer.concat([plain, Buffer.from('ffd8ff motion photo')]), end: plain.length },
       'with another JPEG after its end': { bytes: Buffer.concat([plain, thumbnail.subarray(0, 100)]), end: plain.length },
@@ -452,17 +476,25 @@ describe('a source', () => {
     ['a DataView', () => new DataView(inside.buffer, inside.byteOffset + 8, bytes.length)],
     ['a Uint16Array', () => new Uint16Array(arrayBuffer().slice(0, bytes.length - (bytes.length % 2)))],
     ['an ArrayBuffer', arrayBuffer],
-    ['a SharedArrayBuffer', () => Object.assign(new SharedArrayBuffer(bytes.length), {}) && shared()],
+    ['a SharedArrayBuffer', () => shared()],
     ['a Node stream', () => Readable.from([bytes])],
     ['a Node stream of a file', (path) => createReadStream(path)],
     ['a web stream', webStream],
     ['a Blob', () => new Blob([arrayBuffer()])],
     ['a File', () => new File([arrayBuffer()], 'given.txt'), 'given.txt'],
     ['a File without a name', () => new File([arrayBuffer()], ''), ''],
-    ["an upload in multer's memory", () => ({ fieldname: 'f', originalname: 'given.txt', mimetype: 'text/html', buffer: bytes, size: 1 }), 'given.txt'],
+    [
+      "an upload in multer's memory",
+      () => ({ fieldname: 'f', originalname: 'given.txt', mimetype: 'text/html', buffer: bytes, size: 1 }),
+      'given.txt',
+    ],
     ['an upload in memory without a name', () => ({ buffer: new Uint8Array(bytes) })],
     ['an upload in memory with a name that is none', () => ({ buffer: bytes, originalname: { toString: 'x' } })],
-    ['an upload of @fastify/multipart', () => ({ type: 'file', file: Readable.from([bytes]), filename: 'given.txt', mimetype: 'text/html' }), 'given.txt'],
+    [
+      'an upload of @fastify/multipart',
+      () => ({ type: 'file', file: Readable.from([bytes]), filename: 'given.txt', mimetype: 'text/html' }),
+      'given.txt',
+    ],
     ['an upload of @fastify/multipart without a name', () => ({ file: Readable.from([bytes]) })],
     ['a path', (path) => fromPath(path), 'on disk.txt'],
     ['a path with a name', (path) => fromPath(path, { fileName: 'given.txt' }), 'given.txt'],
@@ -486,7 +518,11 @@ describe('a source', () => {
   it('from a path is opened when it is needed, and as often', async () => {
     const path = join(await folder(), 'later.txt')
     const source = fromPath(path)
-    await expect(openSource(source)).rejects.toMatchObject({ name: 'RefusedFileError', code: 'source_failed', message: expect.stringContaining(path) })
+    await expect(openSource(source)).rejects.toMatchObject({
+      name: 'RefusedFileError',
+      code: 'source_failed',
+      message: expect.stringContaining(path),
+    })
     for (const content of ['one', 'two']) {
       await writeFile(path, content)
       expect(String(await buffer((await openSource(source)).stream))).toBe(content)
@@ -527,7 +563,6 @@ describe('a source', () => {
     ['was read to its end', async () => drained(Readable.from([bytes]))],
     ['was read in part', async () => startedNode()],
     ['was destroyed', () => Readable.from([bytes]).destroy()],
-    ['was destroyed with an error', () => Readable.from([bytes]).on('error', () => undefined).destroy(new Error('x'))],
     ['was read, in an upload', async () => ({ file: await drained(Readable.from([bytes])), filename: 'x' })],
     ['is locked', () => locked(webStream())],
     ['was cancelled', async () => cancelled(webStream())],
@@ -538,7 +573,17 @@ describe('a source', () => {
   it.each(spent)('cannot be a stream that %s', async (_what, make) => {
     const source = await make()
     await expect(openSource(source)).rejects.toThrow(RefusedFileError)
-    await expect(openSource(source)).rejects.toMatchObject({ code: 'source_consumed', message: expect.stringMatching(/attach it before anything else reads it/) })
+    await expect(openSource(source)).rejects.toMatchObject({
+      code: 'source_consumed',
+      message: expect.stringMatching(/attach it before anything else reads it/),
+    })
+  })
+
+  it('cannot be a stream that broke, and it is said why', async () => {
+    const cause = new Error('connection reset')
+    const source = Readable.from([bytes]).destroy(cause)
+    const refused = { name: 'RefusedFileError', code: 'source_failed', cause, message: expect.stringContaining('connection reset') }
+    await expect(openSource(source)).rejects.toMatchObject(refused)
   })
 
   async function drained(stream: Readable): Promise<Readable> {

@@ -27,6 +27,12 @@ export interface BoundAttachment {
 /** All attachments of a data source, in the order of its entities. */
 export interface Binding {
   readonly attachments: readonly BoundAttachment[]
+  /** Those of one entity. */
+  of(metadata: EntityMetadata): readonly BoundAttachment[]
+  /** The attachment of an entity's name and a property's. Throws a `UsageError` that names those there are. */
+  find(entity: string, property: string): BoundAttachment
+  /** The attachment of an entity at hand. Throws a `UsageError` for what is no entity. */
+  findFor(owner: object, property: string): BoundAttachment
   /** Leaves the data source's metadata as they were. */
   undo(): void
 }
@@ -71,7 +77,35 @@ export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings,
       detached: (version: string) => Object.assign(new Value(), { ...emptyRecord, version, updatedAt: new Date() }),
     }
   })
-  return { attachments, undo: () => undo.forEach((step) => void step()) }
+  const byEntity = new Map(attachments.map(({ metadata }) => [metadata, attachments.filter((bound) => bound.metadata === metadata)]))
+  const byName = new Map(attachments.map((bound) => [`${bound.entity}.${bound.property}`, bound]))
+
+  function find(entity: string, property: string): BoundAttachment {
+    const bound = byName.get(`${entity}.${property}`)
+    if (bound) return bound
+    const known = [...byName.keys()].join(', ') || 'none'
+    throw new UsageError('unknown_attachment', `there is no attachment ${entity}.${property}: there are ${known}. Put @Attachment() on the property`)
+  }
+
+  function findFor(owner: object, property: string): BoundAttachment {
+    const target = owner?.constructor
+    if (target && dataSource.hasMetadata(target)) return find(dataSource.getMetadata(target).name, property)
+    const what = target?.name ?? String(owner)
+    throw new UsageError(
+      'unknown_entity',
+      `${what} is no entity of the connected data source: give an instance of one, such as repository.create({ … })`,
+    )
+  }
+
+  return {
+    attachments,
+    of: (metadata) => byEntity.get(metadata) ?? [],
+    find,
+    findFor,
+    undo() {
+      for (const step of undo) step()
+    },
+  }
 }
 
 function valueClass(embedded: EmbeddedMetadata, surroundings: Surroundings): typeof Attached<string> {

@@ -1,6 +1,6 @@
 import type { Rows } from '../attachment/rows'
 import type { BoundAttachment } from './binding'
-import type { Run } from './table'
+import type { Run } from './run'
 
 /** The rows of a data source, as jobs see them. */
 export function rowsOf(find: (entity: string, attachment: string) => BoundAttachment, run: Run): Rows {

@@ -8,7 +8,7 @@ import { deleteJob, type Place, planRow, processJob } from '../lifecycle/plan'
 import { type BoundAttachment, isInstance, rowRef } from './binding'
 import { detaching, foreign, intended, isStale } from './intended'
 import { removals, removedRow } from './removals'
-import type { Run } from './table'
+import { type Run, runOn } from './run'
 import { transactions } from './transactions'
 
 /** What follows a commit. */
@@ -143,14 +143,4 @@ export function tell(owner: ObjectLiteral, bound: BoundAttachment, columns: Atta
   const value = owner[bound.property]
   if (value instanceof Attached) Object.assign(value, columns)
   else owner[bound.property] = bound.create(columns)
-}
-
-/** Statements on the connection of a query runner, one at a time: pg takes no second one while the first is under way. */
-export function runOn(runner: QueryRunner): Run {
-  let last: Promise<unknown> = Promise.resolve()
-  return (sql, parameters) => {
-    const result = last.then(() => runner.query(sql, parameters, true))
-    last = result.catch(() => undefined)
-    return result
-  }
 }

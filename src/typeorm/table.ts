@@ -1,13 +1,11 @@
-import type { DataSource, EntityMetadata, QueryResult } from 'typeorm'
+import type { DataSource, EntityMetadata } from 'typeorm'
 import type { AttachmentRecord, emptyRecord } from '../attachment/record'
 import type { RowRef } from '../background/job'
+import type { Run } from './run'
 
 type Driver = DataSource['driver']
 type ColumnMetadata = EntityMetadata['columns'][number]
 type EmbeddedMetadata = EntityMetadata['embeddeds'][number]
-
-/** Sends one statement to the database. */
-export type Run = (sql: string, parameters: unknown[]) => Promise<QueryResult>
 
 export interface AttachmentTable {
   /** The attachment of a row: null without a file, undefined without a row. `lock` holds the row until the transaction ends. */
