@@ -28,7 +28,9 @@ it('the demo tells its story, leaves the thumbnails and nothing else', async () 
   const photo = await picture(640, 480).withMetadata({ orientation: 6 }).jpeg().toBuffer()
   await writeFile(join(cwd, 'photo.jpg'), photo)
   const { code, output } = await run('demo/main.ts', ['photo.jpg'], cwd)
-  expect(output).toMatch(/640 × 480, EXIF orientation 6[\s\S]*processing +true[\s\S]*thumb +100 × 100[\s\S]*processing +false[\s\S]*200 OK, image\/jpeg/)
+  expect(output).toMatch(
+    /640 × 480, EXIF orientation 6[\s\S]*processing +true[\s\S]*thumb +100 × 100[\s\S]*processing +false[\s\S]*200 OK, image\/jpeg/,
+  )
   expect(code).toBe(0)
   const thumbnails = await readdir(join(cwd, 'thumbnails'))
   expect(thumbnails.sort()).toEqual(['large.jpg', 'medium.jpg', 'small.jpg', 'thumb.jpg', 'tiny.jpg'])

@@ -6,7 +6,7 @@ import { PassThrough, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
-import type sharp from 'sharp'
+import type { Sharp } from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { RefusedFileError, StorageError, UsageError } from '../src/errors'
 import { accepts, contentTypeOf } from '../src/file/content-type'
@@ -107,7 +107,7 @@ describe('a file name', () => {
         expect(name).toBe(name.trim())
         expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255)
       }),
-      { numRuns: 1000 },
+      { numRuns: 300 },
     )
   })
 
@@ -125,7 +125,7 @@ describe('a file name', () => {
 describe('the content type', () => {
   const svg = '<svg xmlns="http://www.w3.org/2000/svg"><rect width="1" height="1"/></svg>'
   const script = '<html><script>alert(1)</script></html>'
-  const drawn = (write: (image: sharp.Sharp) => sharp.Sharp) => write(picture(16, 16)).toBuffer()
+  const drawn = (write: (image: Sharp) => Sharp) => write(picture(16, 16)).toBuffer()
   const unknown = 'application/octet-stream'
 
   const cases: Array<[what: string, head: () => Promise<Buffer> | Buffer | string, fileName: string, type: string, hint?: string]> = [
@@ -210,7 +210,7 @@ describe('the content type', () => {
     ['comments', '<!---->', 28],
     ['document types', '<!DOCTYPE[]>', 28],
     ['prologs', '<?xml?>', 28],
-    ['comments and document types', '<!----><!DOCTYPE[]>', 13],
+    ['of each', '<?xml?><!----><!DOCTYPE[]>', 10],
   ])('of text that only begins like an SVG, with many %s, is told at once', async (_what, piece, times) => {
     // enough to see exponential time, and little enough to see it end
     const head = Buffer.from(`${piece.repeat(times)}x`)
@@ -466,7 +466,7 @@ describe('a source', () => {
   const text = 'the content, ünïcode'
   const bytes = Buffer.from(text)
   const inside = Buffer.concat([Buffer.alloc(8, 'x'), bytes, Buffer.alloc(8, 'x')])
-  const arrayBuffer = (): ArrayBuffer => new Uint8Array(bytes).buffer
+  const arrayBuffer = () => new Uint8Array(bytes).buffer as ArrayBuffer
   const webStream = () => new Blob([arrayBuffer()]).stream()
 
   const cases: Array<[what: string, make: (path: string) => unknown, fileName?: string]> = [
@@ -481,8 +481,8 @@ describe('a source', () => {
     ['a Node stream of a file', (path) => createReadStream(path)],
     ['a web stream', webStream],
     ['a Blob', () => new Blob([arrayBuffer()])],
-    ['a File', () => new File([arrayBuffer()], 'given.txt'), 'given.txt'],
-    ['a File without a name', () => new File([arrayBuffer()], ''), ''],
+    ['a File', () => new File([new Uint8Array(bytes)], 'given.txt'), 'given.txt'],
+    ['a File without a name', () => new File([new Uint8Array(bytes)], ''), ''],
     [
       "an upload in multer's memory",
       () => ({ fieldname: 'f', originalname: 'given.txt', mimetype: 'text/html', buffer: bytes, size: 1 }),

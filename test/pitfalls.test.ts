@@ -1,7 +1,7 @@
 import 'reflect-metadata'
 import { ChildEntity, Column, Entity, ManyToOne, OneToMany, PrimaryColumn, PrimaryGeneratedColumn, TableInheritance } from 'typeorm'
 import { expect, it } from 'vitest'
-import { Attached, Attachment } from '../src'
+import { type Attached, Attachment } from '../src'
 import { jpeg } from './support/pictures'
 import { database, heldBackground, world } from './support/world'
 
@@ -144,7 +144,11 @@ it('deletes the files of a child that is removed because it lost its parent', as
     @PrimaryGeneratedColumn()
     id!: number
 
-    @OneToMany(() => Photo, (photo) => photo.album, { cascade: true })
+    @OneToMany(
+      () => Photo,
+      (photo) => photo.album,
+      { cascade: true },
+    )
     photos!: Photo[]
   }
   @Entity()
@@ -152,7 +156,11 @@ it('deletes the files of a child that is removed because it lost its parent', as
     @PrimaryGeneratedColumn()
     id!: number
 
-    @ManyToOne(() => Album, (album) => album.photos, { orphanedRowAction: 'delete' })
+    @ManyToOne(
+      () => Album,
+      (album) => album.photos,
+      { orphanedRowAction: 'delete' },
+    )
     album!: Album
 
     @Attachment({ accept: ['image/*'] })

@@ -378,7 +378,7 @@ faithfully('an upload by s3Storage that fails', () => {
       ['a later part', late('UploadPart', fault), 9 * MB],
       ['the end', always('CompleteMultipartUpload', fault), 9 * MB],
     ])('leaves nothing and harms nothing: %s', { timeout: 10_000 }, async (_, rule, size) => {
-      await expectNothing(await setUp({ rule, timeout: fault === 'hang' ? 1_000 : undefined }), () => streamOf(bytes(size)))
+      await expectNothing(await setUp({ rule, timeout: fault === 'hang' ? 500 : undefined }), () => streamOf(bytes(size)))
     })
   })
 

@@ -20,7 +20,7 @@ export interface Measured {
 
 /**
  * Passes a source on while measuring it. The stream ends with an error as soon as more than `maxSize` bytes came, when
- * the source breaks, and when it was empty; the source is destroyed then. Ask for `result()` once it was read to its end.
+ * the source breaks, and when it was empty; `letGo()` of the source then. Ask for `result()` once it was read to its end.
  */
 export function measured(source: Readable, { maxSize }: { maxSize: number }): { stream: AsyncIterable<Buffer>; result(): Measured } {
   const hash = createHash('sha256')
@@ -30,7 +30,8 @@ export function measured(source: Readable, { maxSize }: { maxSize: number }): { 
 
   async function* pass(): AsyncGenerator<Buffer> {
     try {
-      for await (const piece of source) {
+      // destroying it here would be too early for whoever has to answer the request that it belongs to
+      for await (const piece of source.iterator({ destroyOnReturn: false })) {
         const chunk: Buffer = Buffer.isBuffer(piece) ? piece : Buffer.from(piece)
         if (size < headLength) head.push(chunk.subarray(0, headLength - size))
         size += chunk.length

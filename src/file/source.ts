@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { IncomingMessage } from 'node:http'
 import { basename } from 'node:path'
 import { Readable } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
@@ -51,6 +52,16 @@ export function fromPath(path: string, { fileName = basename(path) }: { fileName
     if (!found.isFile()) throw new RefusedFileError('source_failed', `cannot attach ${path}: it is no regular file`)
     return createReadStream(path, { highWaterMark: 256 * 1024 })
   }, fileName)
+}
+
+/**
+ * Ends a source that nobody wants any more. What is part of a request is read to its end and thrown away: its connection
+ * would be stuck otherwise, and the visitor without an answer.
+ */
+export function letGo(stream: Readable): void {
+  const fromRequest = stream instanceof IncomingMessage || 'truncated' in stream
+  if (fromRequest) stream.resume()
+  else stream.destroy()
 }
 
 export interface OpenSource {

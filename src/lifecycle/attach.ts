@@ -6,7 +6,7 @@ import { RefusedFileError, UsageError } from '../errors'
 import { accepts, contentTypeOf } from '../file/content-type'
 import { cleanFileName } from '../file/file-name'
 import { type Measured, measured } from '../file/measure'
-import { openSource, type Source } from '../file/source'
+import { letGo, openSource, type Source } from '../file/source'
 import type { ProcessorInput } from '../processor/processor'
 import type { Storage } from '../storage/storage'
 import type { Format, Style } from '../style/style'
@@ -73,7 +73,7 @@ export async function receive(
       meta: { storage: definition.storage ?? '', id: '', styles },
     }
   } catch (error) {
-    opened.stream.destroy()
+    letGo(opened.stream)
     await staging.delete(staged).catch(() => undefined)
     throw error
   }

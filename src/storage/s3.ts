@@ -1,0 +1,176 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import {
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  type PutObjectCommandInput,
+  type S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import { create as contentDisposition } from 'content-disposition'
+import { AttachmentError, messageOf, StorageError, UsageError } from '../errors'
+import { type ObjectInfo, type Storage, urlBelow } from './storage'
+
+export interface S3StorageOptions {
+  /** Yours, with its region, credentials and retries. */
+  client: S3Client
+  bucket: string
+  /** Put before every key, such as `'uploads/'`. */
+  prefix?: string
+  /** Where a CDN shows the bucket, `prefix` not included. Default: the bucket's own address, as the client knows it. */
+  publicUrl?: string
+  /**
+   * Sent with every object, such as `{ ACL: 'public-read' }`. Default: `CacheControl` of a year, since a key never
+   * changes its content; `ContentDisposition` inline for pictures, films, sound, PDF and plain text, attachment for the
+   * rest, because a browser might run it; no ACL.
+   */
+  headers?: Pick<
+    PutObjectCommandInput,
+    'ACL' | 'CacheControl' | 'ContentDisposition' | 'Metadata' | 'ServerSideEncryption' | 'SSEKMSKeyId' | 'StorageClass' | 'Tagging'
+  >
+  /** Milliseconds that one request may take, the SDK's own retries included. Default 120,000. */
+  timeout?: number
+}
+
+/** Up to here an object goes up in one request, beyond it in parts of this size. Bytes. */
+const partSize = 8 * 1024 * 1024
+/** What S3 takes at most, with room for a file that grew. */
+const mostParts = 9_000
+/** What DeleteObjects takes at most. */
+const mostKeys = 1_000
+/** What SigV4 allows. Seconds. */
+const longestSignature = 7 * 24 * 3600
+
+/** An S3 bucket, or any server that speaks its language. */
+export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
+  let base = publicUrl
+  const place = (key: string) => ({ Bucket: bucket, Key: prefix + key })
+
+  /** The client, with a time limit on every request and a digest on every part that has none. */
+  const timed: Pick<S3Client, 'send'> & S3Client = Object.create(client, {
+    send: {
+      value: async (command: Parameters<S3Client['send']>[0]) => {
+        if (command instanceof UploadPartCommand) command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
+        return client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
+      },
+    },
+  })
+
+  /** Content-MD5, where the client does not add a checksum of its own: so the server refuses what was damaged on its way. */
+  async function digestOf(body: Uint8Array): Promise<string | undefined> {
+    if ((await client.config.requestChecksumCalculation()) === 'WHEN_SUPPORTED') return undefined
+    return createHash('md5').update(body).digest('base64')
+  }
+
+  async function failing<T>(what: string, key: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw explained(error, `cannot ${what} '${prefix}${key}' in bucket '${bucket}'`)
+    }
+  }
+
+  async function putWhole(key: string, body: Uint8Array, info: ObjectInfo): Promise<void> {
+    const input = { ...place(key), ...headersOf(info), ...headers, Body: body, ContentLength: body.length, ContentMD5: await digestOf(body) }
+    await timed.send(new PutObjectCommand(input))
+  }
+
+  async function putInParts(key: string, body: Readable | Uint8Array, info: ObjectInfo): Promise<void> {
+    const { Upload } = await import('@aws-sdk/lib-storage')
+    const size = body instanceof Readable ? (info.size ?? 0) : body.length
+    const params = { ...place(key), ...headersOf(info), ...headers, Body: body }
+    await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: 4 }).done()
+  }
+
+  return {
+    async prepare() {
+      if (base !== undefined) return
+      // the SDK alone knows all rules for addresses: what it would sign, without the signature, is the address
+      const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
+      const signed = await failing('find the address of', '', () => getSignedUrl(client, new GetObjectCommand({ Bucket: bucket, Key: 'x' })))
+      base = signed.replace(/\/x\?.*$/, '')
+    },
+
+    async write(key, body, info) {
+      try {
+        await failing('write', key, async () => {
+          const size = body instanceof Readable ? info.size : body.length
+          if (size === undefined || size > partSize) await putInParts(key, body, info)
+          else await putWhole(key, body instanceof Readable ? await buffer(body) : body, info)
+        })
+      } finally {
+        if (body instanceof Readable) body.destroy()
+      }
+    },
+
+    read: (key) =>
+      failing('read', key, async () => {
+        const { Body } = await timed.send(new GetObjectCommand(place(key)))
+        return Body as Readable
+      }),
+
+    stat: (key) =>
+      failing('look at', key, async () => {
+        const found = await timed.send(new HeadObjectCommand(place(key))).catch((error) => {
+          if (error.name === 'NotFound') return undefined
+          throw error
+        })
+        return found && { size: found.ContentLength ?? 0 }
+      }),
+
+    async delete(keys) {
+      for (let start = 0; start < keys.length; start += mostKeys) {
+        const Objects = keys.slice(start, start + mostKeys).map((key) => ({ Key: prefix + key }))
+        await failing(`delete ${Objects.length} objects, the first`, keys[start] as string, async () => {
+          const { Errors = [] } = await timed.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects, Quiet: true } }))
+          const refused = Errors.find(({ Code }) => Code !== 'NoSuchKey')
+          if (refused) throw Object.assign(new Error(`${refused.Key}: ${refused.Message ?? refused.Code}`), { name: refused.Code })
+        })
+      }
+    },
+
+    url(key) {
+      if (base === undefined)
+        throw new UsageError('not_connected', `the address of bucket '${bucket}' is not known yet: await attachments.connect(dataSource) first`)
+      return urlBelow(base, prefix + key)
+    },
+
+    async signedUrl(key, { expiresIn, fileName }) {
+      if (!(expiresIn > 0 && expiresIn <= longestSignature)) {
+        throw new UsageError('bad_expiry', `a signed URL cannot be valid for ${expiresIn} seconds: give 1 to ${longestSignature} (seven days)`)
+      }
+      const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
+      const disposition = fileName === undefined ? undefined : contentDisposition(fileName)
+      return getSignedUrl(client, new GetObjectCommand({ ...place(key), ResponseContentDisposition: disposition }), { expiresIn })
+    },
+  }
+}
+
+/** Types that a browser shows without running anything in them. */
+const harmless = /^(image\/(?!svg)|video\/|audio\/|application\/pdf$|text\/plain$)/
+
+function headersOf({ contentType, fileName }: ObjectInfo) {
+  const type = harmless.test(contentType) ? 'inline' : 'attachment'
+  return {
+    ContentType: contentType,
+    CacheControl: 'max-age=31536000, immutable',
+    ContentDisposition: fileName === undefined ? type : contentDisposition(fileName, { type }),
+  }
+}
+
+/** What S3 says, as a `StorageError` that names the thing and the cure. */
+function explained(error: unknown, what: string): unknown {
+  if (error instanceof AttachmentError) return error
+  const { name = '', $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
+  const status = $metadata?.httpStatusCode
+  const because = (code: string, cure: string) => new StorageError(code, `${what}: ${cure}`, { cause: error })
+  if (name === 'NoSuchBucket') return because('bucket_missing', 'there is no such bucket: create it, or correct the name in s3Storage({ bucket })')
+  if (name === 'NoSuchKey' || name === 'NotFound') return because('object_missing', 'there is no such object')
+  if (status === 401 || status === 403)
+    return because('access_denied', `access is denied (${name || status}): look at the credentials of the client and the policy of the bucket`)
+  if (name === 'TimeoutError' || name === 'AbortError') return because('s3_timeout', 'S3 did not answer in time')
+  return because('s3_failed', messageOf(error))
+}
