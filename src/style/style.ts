@@ -4,6 +4,9 @@ import { type Geometry, parseGeometry } from './geometry'
 export const formats = ['jpg', 'jpeg', 'png', 'webp', 'gif', 'avif', 'tiff'] as const
 export type Format = (typeof formats)[number]
 
+/** What sharp's output options are made of. */
+type OutputValue = string | number | boolean | number[]
+
 /** A style as it is declared: a geometry alone, or with the form the result should have. */
 export type StyleOptions =
   | string
@@ -19,7 +22,7 @@ export type StyleOptions =
       /** What shows through where the format knows no transparency. Any CSS colour; default white. */
       background?: string
       /** More of sharp's output options for the format, such as `{ mozjpeg: true }`. JSON only: they are recorded. */
-      output?: Readonly<Record<string, unknown>>
+      output?: Readonly<Record<string, OutputValue>>
     }
 
 /** A style as it is used and recorded with each file: plain JSON, resolved once. */
@@ -30,7 +33,7 @@ export interface Style {
   readonly quality?: number
   readonly animated?: true
   readonly background?: string
-  readonly output?: Readonly<Record<string, unknown>>
+  readonly output?: Readonly<Record<string, OutputValue>>
 }
 
 const known = ['geometry', 'format', 'quality', 'animated', 'background', 'output']
