@@ -117,6 +117,88 @@ describe('a job that fails', () => {
   })
 })
 
+describe('races', () => {
+  /** A storage whose writes wait until they are let through. */
+  function gated() {
+    const inner = memoryStorage()
+    let open: () => void = () => undefined
+    const gate = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    const reached = { count: 0 }
+    const storage: Storage = {
+      ...inner,
+      write: (...all) => {
+        reached.count++
+        return gate.then(() => inner.write(...all))
+      },
+    }
+    return { storage, inner, reached, open: () => open() }
+  }
+
+  it('a job that ends after its file was replaced changes nothing of the new one, and takes its own files along', async () => {
+    const { storage, inner, reached, open } = gated()
+    const background = heldBackground()
+    const here = await world([User], { storage, background })
+    const user = await saveAvatar(here)
+    const late = background.run()
+    await expect.poll(() => reached.count).toBeGreaterThan(0)
+    await here.attachments.attach(user, 'avatar', await jpeg(80, 80))
+    await here.dataSource.manager.save(user)
+    open()
+    await late
+    const between = (await fresh(here, user)).avatar
+    expect(between).toMatchObject({ processing: true, version: user.avatar.version, error: null, width: 80 })
+    expect(inner.objects.size).toBe(0)
+    await background.run()
+    const after = (await fresh(here, user)).avatar
+    expect(after).toMatchObject({ processing: false, width: 80 })
+    expect([...inner.objects.keys()].sort()).toEqual([after.path(), after.path('thumb')].sort())
+    expect(await filesIn(here.staging)).toEqual([])
+  })
+
+  it('a job whose file was removed meanwhile leaves nothing', async () => {
+    const { storage, inner, reached, open } = gated()
+    const background = heldBackground()
+    const here = await world([User], { storage, background })
+    const user = await saveAvatar(here)
+    const late = background.run()
+    await expect.poll(() => reached.count).toBeGreaterThan(0)
+    await here.dataSource.manager.remove(user)
+    const removal = background.run()
+    open()
+    await Promise.all([late, removal])
+    expect(inner.objects.size).toBe(0)
+    expect(await filesIn(here.staging)).toEqual([])
+  })
+
+  it('twins of a job do its work twice and end it once', async () => {
+    const background = heldBackground()
+    const here = await world([User], { background })
+    const user = await saveAvatar(here)
+    await here.attachments.requeueLost({ olderThan: -1000 })
+    await Promise.all([background.run(), background.run(), background.run()])
+    await here.attachments.requeueLost({ olderThan: -1000 })
+    await background.run()
+    expect((await fresh(here, user)).avatar).toMatchObject({ processing: false, error: null })
+    expect(here.storage.objects.size).toBe(2)
+    expect(await filesIn(here.staging)).toEqual([])
+  })
+
+  it('a job that comes again after it failed, or after it was done, changes nothing', async () => {
+    const background = heldBackground()
+    const here = await world([User], { background })
+    const user = await saveAvatar(here)
+    const again = [...background.jobs]
+    await background.run()
+    const done = (await fresh(here, user)).avatar
+    background.jobs.push(...again)
+    await background.run()
+    expect((await fresh(here, user)).avatar).toEqual(done)
+    expect(here.storage.objects.size).toBe(2)
+  })
+})
+
 describe('lost jobs', () => {
   it('are found again by the next process, once, and only when they are old enough', async () => {
     const here = await world([User], { background: heldBackground() })

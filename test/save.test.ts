@@ -13,7 +13,7 @@ import {
 import { describe, expect, it, vi } from 'vitest'
 import { type Attached, Attachment } from '../src'
 import { jpeg } from './support/pictures'
-import { database, filesIn, world } from './support/world'
+import { database, filesIn, heldBackground, world } from './support/world'
 
 @Entity()
 class User {
@@ -231,6 +231,31 @@ describe('rollback', () => {
     await attachments.idle()
     expect((await fresh(user.id)).avatar).toMatchObject({ processing: false, width: 80 })
     expect(storage.objects.size).toBe(2)
+  })
+
+  it('sends nothing to the queue, neither for what was saved nor for what was removed', async () => {
+    const background = heldBackground()
+    const { dataSource, attachments } = await world([User, Pet], { background })
+    const [one, two] = [new User(), new User()]
+    await attachments.attach(one, 'avatar', await first)
+    await attachments.attach(two, 'avatar', await first)
+    await dataSource.manager.save(one)
+    expect(background.jobs.splice(0)).toHaveLength(1)
+    const failing = dataSource.transaction(async (manager) => {
+      await manager.save(two)
+      await manager.remove(one)
+      throw new Error('no')
+    })
+    await expect(failing).rejects.toThrow('no')
+    await dataSource
+      .transaction(async (manager) => {
+        await manager.transaction(async (nested) => {
+          await nested.save(two)
+        })
+        throw new Error('no')
+      })
+      .catch(() => undefined)
+    expect(background.jobs).toEqual([])
   })
 
   it('of a savepoint drops its own jobs and keeps those around it', async () => {

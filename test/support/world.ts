@@ -75,10 +75,11 @@ export async function world(entities: Entities, options: Partial<AttachmentsOpti
 }
 
 /** Keeps jobs back until `run()` does all of them. */
-export function heldBackground(): BackgroundAdapter & { run(): Promise<void> } {
+export function heldBackground(): BackgroundAdapter & { readonly jobs: Job[]; run(): Promise<void> } {
   const jobs: Job[] = []
   let perform: Perform | undefined
   return {
+    jobs,
     start(given) {
       perform = given
     },
