@@ -1,5 +1,5 @@
 // Compiled, never run: `npm run types` fails when one of these lines compiles that should not, or the other way round.
-import { Attached, Attachment, Attachments, diskStorage, inlineBackground, memoryStorage } from '../src'
+import { type Attached, Attachment, Attachments, diskStorage, inlineBackground, memoryStorage } from '../src'
 
 export class User {
   @Attachment({ styles: { large: '800x800>', thumb: { geometry: '100x100#', format: 'webp' } }, accept: ['image/*'] })
