@@ -68,7 +68,7 @@ export class Attachments {
 
   /**
    * Ties the attachments of all entities to a data source that is initialized. Rejects when a storage cannot be
-   * reached, or an attachment names one that is not there.
+   * prepared (a folder that cannot be made, a client without credentials), or an attachment names one that is not there.
    */
   async connect(dataSource: DataSource): Promise<void> {
     if (!dataSource.isInitialized)
@@ -161,7 +161,7 @@ export class Attachments {
     await this.#background.idle?.()
   }
 
-  /** Finishes the jobs that run, and lets go of the data source. What has not begun is found again by `requeueLost()`. */
+  /** Finishes the jobs that run, and lets go of the data source. Files whose job has not begun are found again by `requeueLost()`. */
   async close(): Promise<void> {
     await Promise.all([...this.#workers].map((worker) => worker.stop()))
     await this.#background.close?.()
@@ -177,15 +177,15 @@ export class Attachments {
     for (const { intent } of entries) if (intent) this.#intents.consume(intent.version)
     const sent = entries.map(async ({ job, bound, owner }) => {
       if (!job) return
-      await this.#send(job, run)
-      if (!owner || job.kind !== 'process' || bound.definition.inBackground) return
+      const done = await this.#send(job, run)
+      if (done === 'sent' || !owner || job.kind !== 'process') return
       const now = await bound.table.read(run, job.id)
       if (now?.version === job.version) tell(owner, bound, now)
     })
     await Promise.all(sent).catch((error) => warn(`after a commit: ${messageOf(error)}`))
   }
 
-  #send(job: Job, run: Run): Promise<void> {
+  #send(job: Job, run: Run): Promise<'performed' | 'sent'> {
     const { definition } = this.#connection().binding.find(job.entity, job.attachment)
     const once = { ...this.#ports(run), retry: { ...this.#retry, attempts: 1 } }
     return send(job, definition.inBackground ? this.#background : inlineBackground(), () => perform(job, 1, once))

@@ -272,6 +272,7 @@ describe('the moment of processing', () => {
   it('inline: everything happens before save() returns', async () => {
     const here = await world([User], { background: inlineBackground() })
     const user = await saveAvatar(here)
+    expect(user.avatar.processing).toBe(false)
     expect((await fresh(here, user)).avatar.processing).toBe(false)
   })
 })
@@ -298,6 +299,21 @@ it('lets running jobs finish on close()', async () => {
   const closed = here.attachments.close()
   release()
   await closed
+  expect((await fresh(here, user)).avatar.processing).toBe(false)
+})
+
+it('deletes on close() what is still to be deleted, and works again after the next connect()', async () => {
+  const background = inProcessBackground({ concurrency: 1 })
+  const here = await world([User], { background })
+  const users = await Promise.all(Array.from({ length: 4 }, () => saveAvatar(here)))
+  await here.attachments.idle()
+  expect(here.storage.objects.size).toBe(8)
+  await here.dataSource.manager.remove(users)
+  await here.attachments.close()
+  expect(here.storage.objects.size).toBe(0)
+  await here.attachments.connect(here.dataSource)
+  const user = await saveAvatar(here)
+  await here.attachments.idle()
   expect((await fresh(here, user)).avatar.processing).toBe(false)
 })
 

@@ -128,6 +128,8 @@ it('reads what a partial select left in', async () => {
   await users.save(none)
   const some = await users.findOneOrFail({ where: {}, select: { id: true, fancy: { fileName: true, fileSize: true } } })
   expect(some.fancy).toMatchObject({ present: true, fileName: 'a.jpg', fileSize: expect.any(Number) })
+  expect(some.fancy.url('thumb')).toBe('/default/thumb/true')
+  expect(JSON.stringify(some)).toContain('a.jpg')
   some.name = 'again'
   await users.save(some)
   expect((await load(here)).fancy).toMatchObject({ fileName: 'a.jpg', processing: false, width: 400 })

@@ -256,6 +256,16 @@ describe('rollback', () => {
       })
       .catch(() => undefined)
     expect(background.jobs).toEqual([])
+    await dataSource.transaction(async (manager) => {
+      await manager.save(new User())
+      await manager
+        .transaction(async (nested) => {
+          await nested.save(two)
+          throw new Error('no')
+        })
+        .catch(() => undefined)
+    })
+    expect(background.jobs).toEqual([])
   })
 
   it('of a savepoint drops its own jobs and keeps those around it', async () => {

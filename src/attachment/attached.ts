@@ -73,7 +73,8 @@ export class Attached<S extends string = never> {
     if (own || record?.written) return own ?? null
     const { definition } = attachmentOf(this)
     const context = contextOf(this, style)
-    const processing = this.processing ? definition.processingUrl(style, this, context) : null
+    // a style that this file has none of will not come: there is nothing to wait for
+    const processing = this.processing && record ? definition.processingUrl(style, this, context) : null
     const fallback = processing ?? definition.defaultUrl(style, this, context)
     const original = this.meta?.styles['original']
     return fallback ?? (record && original ? ownUrl(this, 'original', original) : null)
@@ -171,5 +172,5 @@ function ownUrl(value: AnyAttached, style: string, { key, written, staged }: Sty
 /** What a template may ask about a style of a value. */
 function contextOf(value: AnyAttached, style: string): TemplateContext {
   const { definition, surroundings } = attachmentOf(value)
-  return templateContext(surroundings.entity, definition.property, style, value.present ? (value as AttachmentRecord) : null)
+  return templateContext(surroundings.entity, definition.property, style, value.meta ? (value as AttachmentRecord) : null)
 }

@@ -61,6 +61,7 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
   return {
     start(given) {
       perform = given
+      closed = false
     },
     async enqueue(job) {
       if (!closed) push({ job, attempt: 1 })
@@ -71,8 +72,10 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
       closed = true
       for (const timer of delayed) clearTimeout(timer)
       delayed.clear()
-      // what has not begun is left to requeueLost(): its rows say that they wait
+      // rows say what waits to be processed, and requeueLost() finds it; of deletes nothing else knows
+      const waiting = queue.getQueue()
       queue.kill()
+      for (const task of waiting) if (task.job.kind === 'delete') push(task)
       await idle()
     },
   }

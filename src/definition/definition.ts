@@ -5,7 +5,7 @@ import type { Processor } from '../processor/processor'
 import { resolveStyle, type Style } from '../style/style'
 import { underscore } from '../template/inflection'
 import { compileTemplate, type Template } from '../template/template'
-import { builtInTokens, hashToken, type TemplateContext, type Tokens } from '../template/tokens'
+import { builtInTokens, hashToken, safe, type TemplateContext, type Tokens } from '../template/tokens'
 import { type AttachmentOptions, type ColumnName, columnNames, defaults, type Fallback, type FallbackFile, optionNames } from './options'
 import { parseSize } from './size'
 
@@ -72,7 +72,7 @@ export function define(entity: string, property: string, options: AttachmentOpti
 
   const compile = (option: string, template: string, tokens: Tokens) =>
     checked('bad_template', `${option} '${template}'`, () => compileTemplate(template, tokens))
-  const plain: Tokens = { ...builtInTokens, ...(options.tokens as Tokens | undefined) }
+  const plain: Tokens = { ...builtInTokens, ...own(options.tokens as Tokens | undefined) }
   const hashData = compile('hashData', options.hashData ?? defaults.hashData, plain)
   const { secret } = options
   const tokens: Tokens = secret ? { ...plain, hash: hashToken(secret, hashData) } : plain
@@ -97,8 +97,8 @@ export function define(entity: string, property: string, options: AttachmentOpti
   }
 
   const later = options.processInBackground ?? defaults.processInBackground
-  const waiting = typeof later === 'object' ? later.only : undefined
-  if (waiting && !Array.isArray(waiting)) fail('bad_option', "processInBackground must be true, false or { only: ['style', …] }")
+  const waiting = typeof later === 'boolean' ? undefined : later?.only
+  if (typeof later !== 'boolean' && !Array.isArray(waiting)) fail('bad_option', "processInBackground must be true, false or { only: ['style', …] }")
   const unknown = fixed && waiting?.find((name) => !fixed.some((style) => style.name === name))
   if (unknown) fail('unknown_style', `processInBackground names the style '${unknown}', which is not declared`)
 
@@ -147,4 +147,9 @@ function columnsOf(property: string, given: Partial<Record<ColumnName, string>> 
   const prefix = underscore(property)
   const columns = Object.fromEntries(columnNames.map((name) => [name, given[name] ?? `${prefix}_${underscore(name)}`]))
   return Object.freeze(columns) as Readonly<Record<ColumnName, string>>
+}
+
+/** A user's own tokens: their values are made as safe as those of the built-in ones. */
+function own(tokens: Tokens = {}): Tokens {
+  return Object.fromEntries(Object.entries(tokens).map(([name, token]) => [name, (file: TemplateContext) => safe(token(file) ?? '')]))
 }

@@ -19,7 +19,7 @@ export async function contentTypeOf(head: Uint8Array, fileName: string, hint?: s
   if (type !== unknown && type !== 'application/xml') return aliases[type] ?? type
   if (looksLikeSvg(head)) return 'image/svg+xml'
   if (type === unknown && !isText(head)) return unknown
-  const named = hint ?? (lookup(fileName) || 'text/plain')
+  const named = hint ?? (lookup(fileName) || (found ? type : 'text/plain'))
   // a picture is one by its bytes alone: calling text `image/svg+xml` or `.png` does not make it one
   return textual.test(named) && !named.startsWith('image/') ? named : found ? type : 'text/plain'
 }
@@ -27,21 +27,27 @@ export async function contentTypeOf(head: Uint8Array, fileName: string, hint?: s
 /** Other names under which file-type reports what everybody calls otherwise. */
 const aliases: Readonly<Record<string, string>> = { 'image/apng': 'image/png', 'image/jpg': 'image/jpeg' }
 
+/** What may stand before the root of an XML document. Each ends where it first can, so that there is one way to read it. */
+const prolog = /\s+|<\?(?:(?!\?>).)*\?>|<!--(?:(?!-->).)*-->|<!DOCTYPE[^>[]*(?:\[(?:(?!\]\s*>).)*\])?\s*>/isy
+
 function looksLikeSvg(head: Uint8Array): boolean {
-  const text = Buffer.from(head).toString('latin1')
-  return /^(?:\u00ef\u00bb\u00bf)?\s*(?:<\?xml[^>]*\?>\s*|<!--[\s\S]*?-->\s*|<!DOCTYPE[^>[]*(?:\[[\s\S]*?\]\s*)?>\s*)*<svg[\s>]/i.test(text)
+  const text = Buffer.from(head)
+    .toString('latin1')
+    .replace(/^\u00ef\u00bb\u00bf/, '')
+  let at = 0
+  for (prolog.lastIndex = 0; prolog.test(text); at = prolog.lastIndex);
+  return /^<svg[\s>]/i.test(text.slice(at, at + 5))
 }
 
 function isText(head: Uint8Array): boolean {
   if (head.includes(0)) return false
-  // the head may end in the middle of a character: up to three bytes of it are no reason for doubt
-  for (let cut = 0; cut < 4; cut++) {
-    try {
-      new TextDecoder('utf-8', { fatal: true }).decode(head.subarray(0, head.length - cut))
-      return true
-    } catch {}
+  try {
+    // the head may end in the middle of a character
+    new TextDecoder('utf-8', { fatal: true }).decode(head, { stream: true })
+    return true
+  } catch {
+    return false
   }
-  return false
 }
 
 /** Whether a type is in a list such as `['image/*', 'application/pdf']`; `'any'` takes everything. */

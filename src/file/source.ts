@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import { IncomingMessage } from 'node:http'
 import { basename } from 'node:path'
 import { Readable } from 'node:stream'
-import type { ReadableStream as WebStream } from 'node:stream/web'
+import type { ReadableStream as NodeWebStream } from 'node:stream/web'
 import { messageOf, RefusedFileError, UsageError } from '../errors'
 
 /** A file somewhere that can be opened when it is needed. Made by `fromPath()`; a request body cannot imitate one. */
@@ -26,17 +26,15 @@ export interface StreamedUpload {
   readonly filename?: string
 }
 
+/** A web stream, by whoever's types: a `fetch` body, a `Request` body. */
+export interface WebStream {
+  readonly locked: boolean
+  getReader(): unknown
+  cancel(reason?: unknown): Promise<void>
+}
+
 /** Everything that `attach()` can read a file from. */
-export type Source =
-  | Uint8Array
-  | ArrayBufferView
-  | ArrayBuffer
-  | Readable
-  | WebStream<Uint8Array>
-  | Blob
-  | BufferedUpload
-  | StreamedUpload
-  | FileSource
+export type Source = Uint8Array | ArrayBufferView | ArrayBuffer | Readable | WebStream | Blob | BufferedUpload | StreamedUpload | FileSource
 
 /**
  * A file on this machine's disk, such as one that formidable or multer's disk storage has put there. It is copied and
@@ -73,7 +71,7 @@ export interface OpenSource {
 export async function openSource(source: unknown): Promise<OpenSource> {
   if (source instanceof FileSource) return { stream: unread(await source.open()), fileName: source.fileName }
   if (source instanceof Readable) return { stream: unread(source) }
-  if (source instanceof Blob) return { stream: fromWeb(source.stream() as WebStream), fileName: 'name' in source ? String(source.name) : undefined }
+  if (source instanceof Blob) return { stream: fromWeb(source.stream()), fileName: 'name' in source ? String(source.name) : undefined }
   if (source instanceof ReadableStream) return { stream: fromWeb(source) }
   const bytes = bytesOf(source)
   if (bytes) return { stream: Readable.from([bytes], { objectMode: false }) }
@@ -104,8 +102,9 @@ function unread(stream: Readable): Readable {
 }
 
 function fromWeb(stream: WebStream): Readable {
-  if (stream.locked) throw new RefusedFileError('source_consumed', 'the web stream to attach is locked: attach it before anything else reads it')
-  return unread(Readable.fromWeb(stream))
+  if (stream.locked || Readable.isDisturbed(stream as never))
+    throw new RefusedFileError('source_consumed', 'the web stream to attach is locked or was read: attach it before anything else reads it')
+  return unread(Readable.fromWeb(stream as NodeWebStream))
 }
 
 function text(value: unknown): string | undefined {
@@ -113,12 +112,17 @@ function text(value: unknown): string | undefined {
 }
 
 function refusal(source: unknown): UsageError {
-  const path = ['filepath', 'path'].find((key) => text((source as Record<string, unknown> | null)?.[key]) !== undefined)
-  const what = source === null ? 'null' : typeof source === 'string' ? 'a string' : path ? `an object with a '${path}'` : `a ${typeof source}`
+  const path = ['filepath', 'path'].find((key) => text(Object(source)[key]) !== undefined)
   const cure = path
     ? `if your server wrote that file, say so: attach(…, fromPath(file.${path}, { fileName: … }))`
     : typeof source === 'string'
       ? 'use fromPath(path) for a file of this machine, or Buffer.from(text) for its content'
       : 'give a Buffer, a stream, a Blob, an upload of multer (memory) or @fastify/multipart, or fromPath(path)'
-  return new UsageError('source_unknown', `cannot attach ${what}, which a request body could contain: ${cure}`)
+  return new UsageError('source_unknown', `cannot attach ${described(source, path)}, which a request body could contain: ${cure}`)
+}
+
+function described(source: unknown, path: string | undefined): string {
+  if (source === null || source === undefined) return String(source)
+  if (path) return `an object with a '${path}'`
+  return typeof source === 'object' ? 'a plain object' : `a ${typeof source}`
 }

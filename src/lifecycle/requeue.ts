@@ -12,7 +12,7 @@ export async function requeueLost(
   attachments: Iterable<{ entity: string; attachment: string }>,
   olderThan: number,
   { rows }: Pick<Ports, 'rows'>,
-  enqueue: (job: Job) => Promise<void>,
+  enqueue: (job: Job) => Promise<unknown>,
 ): Promise<number> {
   let found = 0
   for (const { entity, attachment } of attachments) {

@@ -7,11 +7,12 @@ const patience = 2_000
 
 /**
  * Hands a job whose row is committed over to its adapter. Never rejects: the file is safe by now, and `requeueLost()` finds
- * what a queue did not take.
+ * the rows whose job a queue did not take.
  *
  * @param performHere does the job on the spot, for adapters without a queue; that may take its time
+ * @returns whether it was done on the spot
  */
-export async function send(job: Job, adapter: BackgroundAdapter, performHere: () => Promise<void>): Promise<void> {
+export async function send(job: Job, adapter: BackgroundAdapter, performHere: () => Promise<void>): Promise<'performed' | 'sent'> {
   let here = false
   const sent = adapter.enqueue(job, () => {
     here = true
@@ -25,12 +26,12 @@ export async function send(job: Job, adapter: BackgroundAdapter, performHere: ()
     await Promise.race([sent, late])
   } catch (error) {
     sent.catch(() => undefined)
-    warn(
-      `the ${job.kind} job of ${job.entity}.${job.attachment} could not be sent; what was saved is found again by requeueLost(): ${messageOf(error)}`,
-    )
+    const rescue = job.kind === 'process' ? ', requeueLost() will find its row again' : ''
+    warn(`the ${job.kind} job of ${job.entity}.${job.attachment} could not be sent${rescue}: ${messageOf(error)}`)
   } finally {
     clearTimeout(timer)
   }
+  return here ? 'performed' : 'sent'
 }
 
 /** Says what went wrong where nobody waits for an answer. */

@@ -24,6 +24,9 @@ const readable: Readonly<Record<string, Format>> = {
   'image/svg+xml': 'png',
 }
 
+/** Forms that hold an animation; in any other, its frames would lie one below the other. */
+const moves = (format: Format | undefined) => format === 'gif' || format === 'webp'
+
 type Input = string | Buffer
 
 /**
@@ -55,7 +58,9 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
       const source = await inputOf(input)
       const metadata = await describe(source, options)
       const size = metadata.autoOrient
-      const moving = (metadata.pages ?? 1) > 1 ? styles.filter((style) => style.animated) : []
+      // frames are not turned upright, so an animation that would have to be becomes a still picture
+      const animation = (metadata.pages ?? 1) > 1 && (metadata.orientation ?? 1) === 1
+      const moving = animation ? styles.filter((style) => style.animated && moves(style.format ?? readable[input.contentType])) : []
       const still = styles.filter((style) => !moving.includes(style))
       for (const style of moving) yield await animate(source, style, size, options, input)
       if (still.length > 0) yield* derive(source, still, size, options, input)
@@ -103,8 +108,9 @@ async function animate(source: Input, style: Style, size: Size, options: SharpOp
 async function encode(pixels: Sharp, style: Style, input: ProcessorInput): Promise<Made> {
   const declared = style.format ?? readable[input.contentType] ?? 'png'
   const format = declared === 'jpg' ? 'jpeg' : declared
-  const opaque = format === 'jpeg' ? pixels.flatten({ background: style.background ?? '#fff' }) : pixels
-  const output = { ...(style.quality !== undefined && { quality: style.quality }), ...style.output }
+  const jpegTiff = format === 'tiff' && style.output?.['compression'] === 'jpeg'
+  const opaque = format === 'jpeg' || jpegTiff ? pixels.flatten({ background: style.background ?? '#fff' }) : pixels
+  const output = { ...(format === 'tiff' && { compression: 'lzw' }), ...(style.quality !== undefined && { quality: style.quality }), ...style.output }
   const { data, info } = await reading(() => opaque.toFormat(format, output).toBuffer({ resolveWithObject: true }), `style '${style.name}'`)
   return { style, body: data, contentType: `image/${format}`, width: info.width, height: info.pageHeight ?? info.height }
 }
@@ -142,6 +148,8 @@ async function reading<T>(work: () => Promise<T>, what = 'the picture'): Promise
     return await work()
   } catch (error) {
     const message = messageOf(error)
+    if (/pixel limit/.test(message))
+      throw new ProcessingError('too_many_pixels', `${what} has more pixels than are accepted: ${message}`, { cause: error })
     // libvips reports these when the machine ran short, not the picture
     if (/out of memory|No space left|temp/i.test(message)) throw error
     throw new ProcessingError('corrupt_image', `${what} cannot be made: ${message}`, { cause: error })

@@ -33,7 +33,7 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
 
     async write(key, body) {
       const path = pathOf(key)
-      const temporary = `${path}.${randomUUID()}.part`
+      const temporary = join(dirname(path), `.${randomUUID()}.part`)
       try {
         const file = await createIn(temporary)
         try {

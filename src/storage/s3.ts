@@ -90,7 +90,9 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       if (base !== undefined) return
       // the SDK alone knows all rules for addresses: what it would sign, without the signature, is the address
       const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
-      const signed = await failing('find the address of', '', () => getSignedUrl(client, new GetObjectCommand({ Bucket: bucket, Key: 'x' })))
+      const signed = await getSignedUrl(client, new GetObjectCommand({ Bucket: bucket, Key: 'x' })).catch((error) => {
+        throw explained(error, `cannot find out the address of bucket '${bucket}'`)
+      })
       base = signed.replace(/\/x\?.*$/, '')
     },
 

@@ -45,7 +45,7 @@ export function parseGeometry(text: string): Geometry {
   if (modifier === '#' && match[2] && (width === undefined || height === undefined)) {
     throw new Error("needs both sides before #: '100x100#'")
   }
-  const square = !match[2] && (modifier === '#' || modifier === '%')
+  const square = (!match[2] && modifier === '#') || (width !== undefined && height === undefined && modifier === '%')
   return { width, height: square ? width : height, modifier }
 }
 
@@ -74,9 +74,10 @@ export function applyGeometry(geometry: Geometry, { width: w, height: h }: Size)
       return { width: round((w * (W ?? 100)) / 100), height: round((h * (H ?? 100)) / 100) }
     case '@':
     case '@>': {
-      const factor = Math.sqrt((W ?? 0) / (w * h))
-      if (modifier === '@>' && factor >= 1) return { width: w, height: h }
-      return { width: floor(w * factor), height: floor(h * factor) }
+      const area = W ?? 0
+      if (modifier === '@>' && area >= w * h) return { width: w, height: h }
+      // one division and one root each: both are exact where the result is a whole number
+      return { width: floor(Math.sqrt((area * w) / h)), height: floor(Math.sqrt((area * h) / w)) }
     }
     case '#':
       return cover({ width: W ?? 0, height: H ?? 0 }, w, h)

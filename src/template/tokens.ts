@@ -64,13 +64,18 @@ export function safe(value: string): string {
 function idPartition(id: string): string {
   if (id === '') return ''
   const whole = /^\d+$/.test(id)
-  const digits = whole ? id.padStart(Math.max(9, Math.ceil(id.length / 3) * 3), '0') : id.slice(0, 9)
+  const digits = whole ? id.padStart(Math.max(9, Math.ceil(id.length / 3) * 3), '0') : [...id].slice(0, 9).join('')
   const parts = digits.match(/.{1,3}/gsu) ?? []
   return (whole ? parts : [...parts, id]).join('/')
 }
 
+/** Room is left for an extension and a version: no file system takes a segment of more than 255 bytes. */
+const longestBasename = 200
+
 function basename({ fileName = '' }: TemplateContext): string {
-  return fileName.replace(/(?<=.)\.[^.]*$/s, '')
+  const characters = [...fileName.replace(/(?<=.)\.[^.]*$/s, '')]
+  while (Buffer.byteLength(characters.join('')) > longestBasename) characters.pop()
+  return characters.join('')
 }
 
 function extension(file: TemplateContext): string {
