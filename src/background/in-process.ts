@@ -22,17 +22,25 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
   let closed = false
   const delayed = new Set<NodeJS.Timeout>()
   const waiting = new Set<() => void>()
+  const running = new Set<Promise<void>>()
 
-  const queue = fastq.promise(async ({ job, attempt }: Task) => {
+  const queue = fastq.promise((task: Task) => {
+    const ended = run(task).finally(() => {
+      running.delete(ended)
+      setImmediate(tellIdle)
+    })
+    running.add(ended)
+    return ended
+  }, concurrency)
+
+  async function run({ job, attempt }: Task): Promise<void> {
     try {
       await perform?.(job, attempt)
     } catch (error) {
       if (!(error instanceof TryLater)) throw error
       if (!closed) later({ job, attempt: attempt + 1 }, error.delay)
-    } finally {
-      setImmediate(tellIdle)
     }
-  }, concurrency)
+  }
 
   function later(task: Task, delay: number): void {
     const timer = setTimeout(() => {
@@ -66,7 +74,8 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
     async enqueue(job) {
       if (!closed) push({ job, attempt: 1 })
     },
-    work: async () => ({ stop: idle }),
+    // jobs run whether somebody works or not; what stops with a worker is its look for lost ones
+    work: async () => ({ stop: async () => void (await Promise.allSettled(running)) }),
     idle,
     async close() {
       closed = true
