@@ -1,6 +1,6 @@
 import type { DataSource, EntitySubscriberInterface } from 'typeorm'
 import type { AnyAttached } from './attachment/attached'
-import { newVersion } from './attachment/record'
+import { filesOf, newVersion } from './attachment/record'
 import type { BackgroundAdapter, Worker } from './background/adapter'
 import { inlineBackground } from './background/inline'
 import type { Job } from './background/job'
@@ -103,6 +103,10 @@ export class Attachments {
   ): Promise<void> {
     const bound = this.#connection().binding.findFor(entity, property)
     const file = await receive(bound.definition, bound.entity, entity, source, options, this.#staging)
+    if (!this.#connected) {
+      await this.#staging.delete(filesOf(file).staged)
+      throw new UsageError('not_connected', `the attachments were closed while ${bound.entity}.${property} took its file: close() last`)
+    }
     this.#intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
     Object.assign(entity, { [property]: bound.create(file) })
   }
@@ -212,7 +216,7 @@ export class Attachments {
   }
 
   #storage(name = Object.keys(this.#storages)[0] ?? ''): Storage {
-    const storage = this.#storages[name]
+    const storage = Object.hasOwn(this.#storages, name) ? this.#storages[name] : undefined
     if (storage) return storage
     throw new UsageError(
       'unknown_storage',

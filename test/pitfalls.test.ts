@@ -1,9 +1,26 @@
 import 'reflect-metadata'
-import { ChildEntity, Column, Entity, ManyToOne, OneToMany, PrimaryColumn, PrimaryGeneratedColumn, TableInheritance } from 'typeorm'
-import { expect, it } from 'vitest'
-import { type Attached, Attachment } from '../src'
+import { Readable } from 'node:stream'
+import { BeforeInsert, ChildEntity, Column, Entity, ManyToOne, OneToMany, PrimaryColumn, PrimaryGeneratedColumn, TableInheritance } from 'typeorm'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { type Attached, Attachment, type Attachments } from '../src'
 import { jpeg } from './support/pictures'
-import { database, heldBackground, world } from './support/world'
+import { database, filesIn, heldBackground, world } from './support/world'
+
+let greeted: Attachments | undefined
+
+@Entity()
+class Greeter {
+  @PrimaryGeneratedColumn()
+  id!: number
+
+  @Attachment({ accept: 'any' })
+  card!: Attached
+
+  @BeforeInsert()
+  async greet() {
+    await greeted?.attach(this as Greeter, 'card', Buffer.from('hello'))
+  }
+}
 
 // each line of docs/pitfalls.md that save.test.ts does not show
 
@@ -190,6 +207,123 @@ it('refuses a second Attachments on one data source, and takes another after clo
   await dataSource.manager.save(user)
   await next.attachments.idle()
   expect((await dataSource.getRepository(User).findOneByOrFail({ id: user.id })).avatar.processing).toBe(false)
+})
+
+it.each([
+  [
+    'at once',
+    () => {
+      throw new Error('theirs')
+    },
+  ],
+  [
+    'later',
+    async () => {
+      throw new Error('theirs')
+    },
+  ],
+])('another subscriber that throws %s after a write takes ours back with its own', async (_when, afterUpdate) => {
+  const { dataSource, users, attachments, storage, user } = await start()
+  const others = [user, users.create(), users.create()]
+  for (const other of others.slice(1)) await attachments.attach(other, 'avatar', await jpeg())
+  await users.save(others)
+  await attachments.idle()
+  const before = await users.find({ order: { id: 'ASC' } })
+  const objects = [...storage.objects.keys()].sort()
+  dataSource.subscribers.push({ afterUpdate })
+  for (const [index, other] of others.entries()) {
+    if (index === 0) await attachments.detach(other, 'avatar')
+    else await attachments.attach(other, 'avatar', await jpeg(70, 70))
+  }
+  await expect(users.save(others)).rejects.toThrow('theirs')
+  await expect(dataSource.transaction((manager) => manager.save(others))).rejects.toThrow('theirs')
+  await attachments.idle()
+  expect(await users.find({ order: { id: 'ASC' } })).toEqual(before)
+  expect([...storage.objects.keys()].sort()).toEqual(objects)
+  dataSource.subscribers.pop()
+  await users.save(others)
+  await attachments.idle()
+  expect((await users.find({ order: { id: 'ASC' } })).map(({ avatar }) => avatar.width)).toEqual([null, 70, 70])
+  expect(storage.objects.size).toBe(4)
+})
+
+it('another subscriber that throws at once at an insert leaves no rejection behind', async () => {
+  const unhandled = vi.fn()
+  process.on('unhandledRejection', unhandled)
+  onTestFinished(() => void process.off('unhandledRejection', unhandled))
+  const { dataSource, users, attachments, user } = await start()
+  dataSource.subscribers.push({
+    afterInsert: () => {
+      throw new Error('theirs')
+    },
+  })
+  await expect(users.save([user, users.create()])).rejects.toThrow('theirs')
+  dataSource.subscribers.pop()
+  await attachments.idle()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(unhandled).not.toHaveBeenCalled()
+  expect(await users.count()).toBe(0)
+})
+
+it('what a listener of the entity attaches before the insert is saved', async () => {
+  const here = await world([Greeter])
+  greeted = here.attachments
+  const greeter = await here.dataSource.manager.save(new Greeter())
+  await here.attachments.idle()
+  expect((await here.dataSource.getRepository(Greeter).findOneByOrFail({ id: greeter.id })).card).toMatchObject({ present: true, processing: false })
+})
+
+it('saving another column leaves what the entity shows of its file', async () => {
+  const { users, user, attachments } = await start()
+  await users.save(user)
+  await attachments.idle()
+  for (const entity of [user, await users.findOneByOrFail({ id: user.id })]) {
+    const { updatedAt } = entity.avatar
+    expect(updatedAt).toBeInstanceOf(Date)
+    entity.name = `changed ${entity.name}`
+    await users.save(entity)
+    expect(entity.avatar.updatedAt).toEqual(updatedAt)
+  }
+})
+
+it('two entities of one class name are refused by connect()', async () => {
+  const make = (table: string) => {
+    @Entity(table)
+    class Thing {
+      @PrimaryGeneratedColumn()
+      id!: number
+
+      @Attachment({ accept: 'any' })
+      doc!: Attached
+    }
+    return Thing
+  }
+  await expect(world([make('one'), make('two')])).rejects.toMatchObject({ code: 'same_name', message: expect.stringContaining('one and two') })
+})
+
+it('many savers of one row at once leave the file of one of them, and nothing else', async () => {
+  const { users, user, attachments, storage, staging, fresh } = await start()
+  await users.save(user)
+  const copies = await Promise.all(Array.from({ length: 12 }, fresh))
+  for (const [index, copy] of copies.entries()) await attachments.attach(copy, 'avatar', await jpeg(20 + index, 20))
+  await Promise.all(copies.map((copy) => users.save(copy)))
+  await attachments.idle()
+  const { avatar } = await fresh()
+  expect(avatar).toMatchObject({ processing: false, error: null })
+  expect([...storage.objects.keys()].sort()).toEqual([avatar.path(), avatar.path('thumb')].sort())
+  expect(await filesIn(staging)).toEqual([])
+})
+
+it('close() while a file is attached refuses it, and keeps nothing', async () => {
+  const { attachments, staging } = await world([User])
+  const slow = Readable.from(
+    (async function* () {
+      yield await jpeg()
+      await attachments.close()
+    })(),
+  )
+  await expect(attachments.attach(new User(), 'avatar', slow)).rejects.toMatchObject({ code: 'not_connected' })
+  expect(await filesIn(staging)).toEqual([])
 })
 
 it('two data sources share an entity class', async () => {

@@ -156,7 +156,8 @@ export function attachmentOf(value: AnyAttached): { definition: Definition; surr
 
 /** What the row knows of a style; undefined where the file has none. Throws for a name nobody declared. */
 function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
-  const record = value.meta?.styles[style]
+  const styles = value.meta?.styles ?? {}
+  const record = Object.hasOwn(styles, style) ? styles[style] : undefined
   if (!record) checkStyleName((value.constructor as typeof Attached).definition, style)
   return record
 }

@@ -131,12 +131,17 @@ export function checkStyleName(definition: Definition | undefined, style: string
 
 type Fail = (code: string, what: string) => never
 
+/** Names that people write for types that are found under another. */
+const aliases: Readonly<Record<string, string>> = { 'image/jpg': 'image/jpeg', 'image/svg': 'image/svg+xml', 'text/xml': 'application/xml' }
+
 function checkAccept(accept: AttachmentOptions<string>['accept'] | undefined, fail: Fail): readonly string[] | 'any' {
   const cure = "say which content types it takes, such as accept: ['image/jpeg', 'image/png'], or accept: 'any'"
   if (accept === 'any') return accept
   if (!Array.isArray(accept) || accept.length === 0)
     return fail('accept_missing', `accept is ${accept === undefined ? 'missing' : JSON.stringify(accept)}: ${cure}`)
-  const wrong = accept.find((type) => !/^[a-z]+\/(\*|[\w.+-]+)$/.test(type))
+  const wrong = accept.find((type) => !/^[a-z]+\/(\*|[a-z0-9.+-]+)$/.test(type))
+  const alias = accept.map((type) => aliases[type]).find((type) => type !== undefined)
+  if (alias) fail('bad_accept', `accept has another name of '${alias}', which no file is found to be: write '${alias}'`)
   if (wrong !== undefined) fail('bad_accept', `accept has '${wrong}', which is no content type: ${cure}`)
   return Object.freeze([...accept])
 }
@@ -151,5 +156,5 @@ function columnsOf(property: string, given: Partial<Record<ColumnName, string>> 
 
 /** A user's own tokens: their values are made as safe as those of the built-in ones. */
 function own(tokens: Tokens = {}): Tokens {
-  return Object.fromEntries(Object.entries(tokens).map(([name, token]) => [name, (file: TemplateContext) => safe(token(file) ?? '')]))
+  return Object.fromEntries(Object.entries(tokens).map(([name, token]) => [name, (file: TemplateContext) => safe(String(token(file) ?? ''))]))
 }

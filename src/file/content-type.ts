@@ -28,7 +28,7 @@ export async function contentTypeOf(head: Uint8Array, fileName: string, hint?: s
 const aliases: Readonly<Record<string, string>> = { 'image/apng': 'image/png', 'image/jpg': 'image/jpeg' }
 
 /** What may stand before the root of an XML document. Each ends where it first can, so that there is one way to read it. */
-const prolog = /\s+|<\?(?:(?!\?>).)*\?>|<!--(?:(?!-->).)*-->|<!DOCTYPE[^>[]*(?:\[(?:(?!\]\s*>).)*\])?\s*>/isy
+const prolog = /\s+|<\?(?:(?!\?>).)*\?>|<!--(?:(?!-->).)*-->|<!DOCTYPE[^>[]*(?:\[(?:(?!\]\s*>).)*\]\s*)?>/isy
 
 function looksLikeSvg(head: Uint8Array): boolean {
   const text = Buffer.from(head)

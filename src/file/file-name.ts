@@ -8,9 +8,9 @@ export function cleanFileName(name: string): string {
   const last = repaired(name).split(/[\\/]/).pop() ?? ''
   const visible = last
     .normalize('NFC')
-    .replace(/[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu, '')
+    .replace(/[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu, '')
     .trim()
-  return /^\.*$/.test(visible) ? 'file' : shortened(visible)
+  return /^[.\s]*$/.test(visible) ? 'file' : shortened(visible)
 }
 
 /** Only what no Latin-1 text would say by chance is repaired: all of it below U+0100, and valid UTF-8 as bytes. */

@@ -18,6 +18,13 @@ export interface Measured {
   readonly cutShort: boolean
 }
 
+function bytesOf(piece: unknown): Buffer {
+  if (Buffer.isBuffer(piece)) return piece
+  if (ArrayBuffer.isView(piece)) return Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
+  if (typeof piece === 'string') return Buffer.from(piece)
+  throw new RefusedFileError('source_failed', `the stream to attach gives ${typeof piece}s, not bytes`)
+}
+
 /**
  * Passes a source on while measuring it. The stream ends with an error as soon as more than `maxSize` bytes came, when
  * the source breaks, and when it was empty; `letGo()` of the source then. Ask for `result()` once it was read to its end.
@@ -32,7 +39,7 @@ export function measured(source: Readable, { maxSize }: { maxSize: number }): { 
     try {
       // destroying it here would be too early for whoever has to answer the request that it belongs to
       for await (const piece of source.iterator({ destroyOnReturn: false })) {
-        const chunk: Buffer = Buffer.isBuffer(piece) ? piece : Buffer.from(piece)
+        const chunk = bytesOf(piece)
         if (size < headLength) head.push(chunk.subarray(0, headLength - size))
         size += chunk.length
         if (size > maxSize) throw new RefusedFileError('too_large', `the file is larger than the ${maxSize} bytes that are accepted`)

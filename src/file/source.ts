@@ -71,7 +71,7 @@ export interface OpenSource {
 export async function openSource(source: unknown): Promise<OpenSource> {
   if (source instanceof FileSource) return { stream: unread(await source.open()), fileName: source.fileName }
   if (source instanceof Readable) return { stream: unread(source) }
-  if (source instanceof Blob) return { stream: fromWeb(source.stream()), fileName: 'name' in source ? String(source.name) : undefined }
+  if (source instanceof Blob) return { stream: fromWeb(source.stream()), fileName: 'name' in source ? text(source.name) : undefined }
   if (source instanceof ReadableStream) return { stream: fromWeb(source) }
   const bytes = bytesOf(source)
   if (bytes) return { stream: Readable.from([bytes], { objectMode: false }) }
@@ -95,6 +95,9 @@ function unread(stream: Readable): Readable {
   stream.on('error', () => undefined)
   if (stream.errored)
     throw new RefusedFileError('source_failed', `the stream to attach broke: ${messageOf(stream.errored)}`, { cause: stream.errored })
+  if (stream.readableEncoding) {
+    throw new UsageError('source_encoded', `the stream to attach gives text in ${stream.readableEncoding}, not its bytes: leave out setEncoding()`)
+  }
   if (stream.readableDidRead || stream.destroyed || stream.readableEnded) {
     throw new RefusedFileError('source_consumed', 'the stream to attach was already read or closed: attach it before anything else reads it')
   }

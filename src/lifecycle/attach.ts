@@ -32,12 +32,12 @@ export async function receive(
   staging: Storage,
 ): Promise<AttachmentRecord> {
   const opened = source instanceof Attached ? await reopen(source) : await openSource(source)
-  const fileName = cleanFileName(options.fileName ?? opened.fileName ?? '')
   const version = newVersion()
   const folder = `${entityName}/${definition.property}/${version.slice(0, 2)}/${version}`
   const original = `${folder}/original`
   const staged = [original]
   try {
+    const fileName = cleanFileName(checkedName(options.fileName ?? opened.fileName ?? ''))
     const facts = await stage(opened.stream, original, definition, staging)
     const { contentType, width, height } = await identify(facts, fileName, definition, options, inputFor(staging, original))
     const styles: Record<string, StyleRecord> = {
@@ -46,7 +46,7 @@ export async function receive(
     const wanted = definition.processor.reads(contentType) ? definition.stylesFor(owner) : []
     for (const style of wanted) styles[style.name] = planned(style, definition.processor.formatFor?.(contentType), contentType)
     const now = wanted.filter(({ name }) => definition.madeAtOnce(name)).map(({ name }) => styles[name]?.style as Style)
-    for await (const made of now.length > 0 ? definition.processor.process(inputFor(staging, original)(contentType), now) : []) {
+    for await (const made of definition.processor.process(inputFor(staging, original)(contentType), now)) {
       const key = `${folder}/${made.style.name}.${contentTypeExtension(made.contentType)}`
       staged.push(key)
       await staging.write(key, made.body, { contentType: made.contentType, size: made.body.length })
@@ -77,6 +77,14 @@ export async function receive(
     await staging.delete(staged).catch(() => undefined)
     throw error
   }
+}
+
+function checkedName(name: unknown): string {
+  if (typeof name === 'string') return name
+  throw new UsageError(
+    'bad_file_name',
+    `a file name must be a string, and this is ${JSON.stringify(name)}: take one name where a request sent several`,
+  )
 }
 
 /** A style before it is made: its form is settled now, because its key ends in it. */

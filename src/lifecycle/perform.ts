@@ -4,6 +4,7 @@ import { AttachmentError, messageOf } from '../errors'
 import { deleteLeft } from './delete'
 import type { Ports } from './ports'
 import { processFile } from './process'
+import { warn } from './send'
 
 /**
  * Does one job. Rejects with `TryLater` as long as another attempt may help; after the last one, and at once for what
@@ -17,8 +18,9 @@ export async function perform(job: Job, attempt: number, ports: Ports): Promise<
   } catch (error) {
     const retryable = error instanceof AttachmentError ? error.retryable : true
     if (retryable && attempt < ports.retry.attempts) throw new TryLater(ports.retry.backoff(attempt), error)
-    if (job.kind !== 'process') throw error
-    await fail(job, error, attempt, ports)
+    if (job.kind === 'process') return fail(job, error, attempt, ports)
+    const left = job.files.flatMap(({ storage, keys }) => keys.map((key) => `${storage}: ${key}`)).join(', ')
+    warn(`nothing refers any more to these files of ${job.entity}.${job.attachment}, and they could not be deleted (${messageOf(error)}): ${left}`)
   }
 }
 

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { type AttachmentRecord, filesOf, type StyleRecord, templateContext } from '../attachment/record'
 import type { AttachmentRef } from '../attachment/rows'
 import type { ProcessJob } from '../background/job'
@@ -67,7 +68,11 @@ async function store(record: AttachmentRecord, entity: string, { property, proce
   async function send(name: string, style: StyleRecord, body: Parameters<Storage['write']>[1]) {
     const { key, contentType, size } = style
     const fileName = name === 'original' ? record.fileName : builtInTokens['filename']?.(templateContext(entity, property, name, record))
-    await storage.write(key, body, { contentType, size, fileName })
+    try {
+      await storage.write(key, body, { contentType, size, fileName })
+    } finally {
+      if (body instanceof Readable) body.destroy()
+    }
     const found = await storage.stat(key)
     if (found?.size !== size) {
       throw new StorageError('not_verified', `'${key}' should have ${size} bytes, and the storage holds ${found ? `${found.size}` : 'nothing'}`)
@@ -86,7 +91,7 @@ async function store(record: AttachmentRecord, entity: string, { property, proce
       if (style.staged !== undefined) start(name, style, await staging.read(style.staged))
       else if (style.style) wanted.push(style.style)
     }
-    for await (const made of wanted.length > 0 ? processor.process(stagedOriginal(record, staging), wanted) : []) {
+    for await (const made of processor.process(stagedOriginal(record, staging), wanted)) {
       const planned = styles[made.style.name] as StyleRecord
       const { contentType, width, height } = made
       start(made.style.name, { ...planned, contentType, width, height, size: made.body.length }, made.body)

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { ProcessingError } from '../errors'
 import type { Style } from '../style/style'
 import type { Made, Processor, ProcessorInput } from './processor'
 
@@ -18,10 +19,24 @@ export function chain(processors: readonly Processor[]): Processor {
     }
   }
 
+  /** Nobody relies on a processor for this: a row that says more than the storage holds shows broken links for ever. */
+  async function* complete(input: ProcessorInput, styles: readonly Style[]): AsyncIterable<Made> {
+    if (styles.length === 0) return
+    const missing = new Set(styles.map(({ name }) => name))
+    for await (const made of from(0, input, styles)) {
+      if (!missing.delete(made.style.name))
+        throw new ProcessingError('style_unexpected', `a processor made '${made.style.name}', which nobody asked it for`)
+      if (made.body.length === 0) throw new ProcessingError('style_empty', `a processor made nothing of '${made.style.name}': not a byte`)
+      yield made
+    }
+    if (missing.size > 0)
+      throw new ProcessingError('style_missing', `no processor made ${[...missing].join(', ')}: each has to yield every style it is given`)
+  }
+
   return {
     reads: (contentType) => firstFor(contentType) >= 0,
     formatFor: (contentType) => processors[firstFor(contentType)]?.formatFor?.(contentType),
     identify: async (input) => processors[firstFor(input.contentType)]?.identify?.(input),
-    process: (input, styles) => from(0, input, styles),
+    process: complete,
   }
 }

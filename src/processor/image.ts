@@ -24,6 +24,9 @@ const readable: Readonly<Record<string, Format>> = {
   'image/svg+xml': 'png',
 }
 
+/** How many pixels a picture may be enlarged to. */
+const mostEnlarged = 50_000_000
+
 /** Forms that hold an animation; in any other, its frames would lie one below the other. */
 const moves = (format: Format | undefined) => format === 'gif' || format === 'webp'
 
@@ -72,8 +75,10 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
 async function* derive(source: Input, styles: readonly Style[], size: Size, options: SharpOptions, input: ProcessorInput): AsyncIterable<Made> {
   const sharp = await loadSharp()
   const plans = styles.map((style) => ({ style, target: targetOf(style, size) }))
-  const width = Math.min(size.width, Math.max(...plans.map(({ target }) => target.width)))
-  const height = Math.min(size.height, Math.max(...plans.map(({ target }) => target.height)))
+  // a drawing is sharp at any size, so it is drawn as large as it is wanted
+  const most = input.contentType === 'image/svg+xml' ? { width: Infinity, height: Infinity } : size
+  const width = Math.min(most.width, Math.max(...plans.map(({ target }) => target.width)))
+  const height = Math.min(most.height, Math.max(...plans.map(({ target }) => target.height)))
   const decoded = await reading(() =>
     sharp(source, options).autoOrient().resize(width, height, { fit: 'fill' }).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true }),
   )
@@ -116,7 +121,13 @@ async function encode(pixels: Sharp, style: Style, input: ProcessorInput): Promi
 }
 
 function targetOf(style: Style, size: Size): Fit {
-  return style.geometry === undefined ? { width: size.width, height: size.height } : applyGeometry(parseGeometry(style.geometry), size)
+  const target = style.geometry === undefined ? size : applyGeometry(parseGeometry(style.geometry), size)
+  // a thin strip made wide would keep a processor busy for minutes
+  if (target.width * target.height > Math.max(mostEnlarged, size.width * size.height)) {
+    const what = `style '${style.name}' of a picture of ${size.width} × ${size.height} pixels would have ${target.width} × ${target.height}`
+    throw new ProcessingError('too_many_pixels', `${what}: put '>' after its geometry, which then never enlarges`)
+  }
+  return target
 }
 
 /** An SVG given by path could read the files beside it; given as bytes it cannot. */

@@ -45,7 +45,7 @@ export function resolveStyle(name: string, options: StyleOptions): Style {
   if (given === null || typeof given !== 'object') throw new Error("must be a geometry such as '300x300>', or an object with one")
   const stranger = Object.keys(given).find((key) => !known.includes(key))
   if (stranger) throw new Error(`has an unknown option '${stranger}': there are ${known.join(', ')}`)
-  if (given.geometry !== undefined) parse(given.geometry)
+  if (given.geometry !== undefined) parse(String(given.geometry))
   const format = given.format
   if (format !== undefined && !formats.includes(format)) throw new Error(`cannot be written as '${format}': choose one of ${formats.join(', ')}`)
   const quality = given.quality

@@ -47,6 +47,14 @@ export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings,
     }),
   )
   for (const { metadata, embedded, definition } of found) {
+    const twin = found.find((other) => other.metadata !== metadata && other.metadata.name === metadata.name)
+    if (twin) {
+      const tables = `${metadata.tablePath} and ${twin.metadata.tablePath}`
+      throw new DeclarationError(
+        'same_name',
+        `two entities with attachments are called ${metadata.name} (${tables}): jobs could not tell them apart, rename one of the classes`,
+      )
+    }
     surroundings.storage(definition.storage)
     if ((embedded.type as typeof Attached).surroundings) {
       throw new UsageError(
@@ -140,15 +148,21 @@ function definitionOf({ type }: EmbeddedMetadata): Definition | undefined {
  */
 function speakOnlyForIntents(metadata: EntityMetadata, embedded: EmbeddedMetadata, isIntent: (version: string) => boolean): () => void {
   const column = embedded.columns.find(({ propertyName }) => propertyName === 'updatedAt') as EmbeddedMetadata['columns'][number]
-  const original = column.getEntityValue
+  const { getEntityValue, setEntityValue } = column
   column.getEntityValue = (entity, transform) => {
     const value = entity?.[embedded.propertyName]
     if (value instanceof Attached) return value.version && isIntent(value.version) ? value.updatedAt : undefined
     if (value === null && isInstance(metadata, entity)) return null
-    return original.call(column, entity, transform)
+    return getEntityValue.call(column, entity, transform)
+  }
+  // after a save TypeORM takes what it was not shown for null, and would show that
+  column.setEntityValue = (entity, value) => {
+    const file = entity[embedded.propertyName]
+    if (value === null && file instanceof Attached && file.version) return
+    setEntityValue.call(column, entity, value)
   }
   return () => {
-    column.getEntityValue = original
+    Object.assign(column, { getEntityValue, setEntityValue })
   }
 }
 

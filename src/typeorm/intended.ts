@@ -16,13 +16,18 @@ export function intended(bound: BoundAttachment, owner: ObjectLiteral, intents: 
     if (says) throw foreign(bound, 'no attach() of the last hour stands behind this value')
     return null
   }
-  if (intent.entity !== bound.entity || intent.attachment !== bound.property) {
+  if (!belongs(intent, bound)) {
     throw new UsageError(
       'other_attachment',
       `${bound.entity}.${bound.property} was given the file attached to ${intent.entity}.${intent.attachment}: attach it here too, attach(entity, '${bound.property}', other.${intent.attachment}) makes a copy`,
     )
   }
   return intent
+}
+
+/** Whether an intent was made for this attachment. */
+export function belongs(intent: Intent, { entity, property }: BoundAttachment): boolean {
+  return intent.entity === entity && intent.attachment === property
 }
 
 /** Whether a value is what this very row held when it was loaded. It is shown what the row holds now, and never written. */

@@ -6,10 +6,10 @@ import { UsageError } from '../errors'
 import type { Intent, Intents } from '../lifecycle/intents'
 import { deleteJob, type Place, planRow, processJob } from '../lifecycle/plan'
 import { type BoundAttachment, isInstance, rowRef } from './binding'
-import { detaching, foreign, intended, isStale } from './intended'
+import { belongs, detaching, foreign, intended, isStale } from './intended'
 import { removals, removedRow } from './removals'
 import { type Run, runOn } from './run'
-import { transactions } from './transactions'
+import { type Turn, transactions } from './transactions'
 
 /** What follows a commit. */
 export interface Committed {
@@ -44,16 +44,36 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     decisions.set(owner, map.set(bound, intent))
   }
 
-  async function carryOut(owner: ObjectLiteral, runner: QueryRunner): Promise<void> {
-    const decided = decisions.get(owner)
-    decisions.delete(owner)
-    for (const [bound, intent] of decided ?? []) {
-      await transaction.inTurn(runner, () => writeRow(owner, bound, intent, runner))
+  /** Listeners of the entity may have attached something after we decided: an intent on the value is enough. */
+  function decided(metadata: EntityMetadata, owner: ObjectLiteral): ReadonlyMap<BoundAttachment, Intent> {
+    for (const bound of attachmentsOf(metadata)) {
+      const value = owner[bound.property]
+      const intent = value instanceof Attached ? intents.get(value.version ?? '') : undefined
+      if (intent && !decisions.get(owner)?.has(bound) && belongs(intent, bound)) decide(owner, bound, intent)
     }
+    const decision = decisions.get(owner)
+    decisions.delete(owner)
+    return decision ?? new Map()
   }
 
-  async function writeRow(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent, runner: QueryRunner): Promise<void> {
+  function carryOut({ metadata, entity, queryRunner }: { metadata: EntityMetadata; entity?: ObjectLiteral; queryRunner: QueryRunner }) {
+    const work = [...(entity ? decided(metadata, entity) : [])].map(([bound, intent]) =>
+      transaction.inTurn(queryRunner, (turn) => writeRow(entity as ObjectLiteral, bound, intent, queryRunner, turn)),
+    )
+    const all = Promise.all(work)
+    // TypeORM awaits nothing more of an event in which another subscriber has thrown
+    all.catch(() => undefined)
+    return work.length > 0 ? all : undefined
+  }
+
+  async function writeRow(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent, runner: QueryRunner, turn: Turn<Committed>): Promise<void> {
     const place = placeOf(bound, owner)
+    if (Object.values(place.ref.id).includes(undefined)) {
+      throw new UsageError(
+        'id_unknown',
+        `the id of the saved ${bound.entity} is not known, so its file cannot be written: leave out { reload: false }`,
+      )
+    }
     const run = runOn(runner)
     const before = await bound.table.read(run, place.ref.id, 'lock')
     if (before === undefined) {
@@ -71,11 +91,11 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     // a detached value names its intent until the commit: after a rollback it can so be saved again
     if (intent.file) tell(owner, bound, after)
     else owner[bound.property] = bound.detached(intent.version)
-    await afterCommit(runner, { job, bound, intent, owner })
+    await afterCommit(runner, turn, { job, bound, intent, owner })
   }
 
-  async function afterCommit(runner: QueryRunner, entry: Committed): Promise<void> {
-    if (!transaction.add(runner, entry)) await finish([entry], runner)
+  async function afterCommit(runner: QueryRunner, turn: Turn<Committed>, entry: Committed): Promise<void> {
+    if (!turn.add(entry)) await finish([entry], runner)
   }
 
   async function finish(entries: readonly Committed[], runner: QueryRunner): Promise<void> {
@@ -110,26 +130,31 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
       }
     },
 
-    afterInsert: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
-    afterUpdate: ({ entity, queryRunner }) => (entity ? carryOut(entity, queryRunner) : undefined),
+    afterInsert: carryOut,
+    afterUpdate: carryOut,
 
-    async beforeRemove({ metadata, databaseEntity, entityId, queryRunner }) {
+    beforeRemove({ metadata, databaseEntity, entityId, queryRunner }) {
       const row = removedRow(metadata, databaseEntity, entityId)
-      for (const bound of row ? attachmentsOf(metadata) : []) {
-        await transaction.inTurn(queryRunner, async () => {
+      const work = (row ? attachmentsOf(metadata) : []).map((bound) =>
+        transaction.inTurn(queryRunner, async () => {
           const place = placeOf(bound, row as ObjectLiteral)
           const record = await bound.table.read(runOn(queryRunner), place.ref.id, 'lock')
           if (record) removed.add(queryRunner, place.ref, { job: deleteJob(place, record), bound, intent: null, owner: null })
-        })
-      }
+        }),
+      )
+      const all = Promise.all(work)
+      all.catch(() => undefined)
+      return work.length > 0 ? all : undefined
     },
 
     async afterRemove({ metadata, databaseEntity, entityId, queryRunner }) {
       const row = removedRow(metadata, databaseEntity, entityId)
-      for (const entry of row ? removed.take(queryRunner, rowRef(metadata, row)) : []) await afterCommit(queryRunner, entry)
+      const entries = row ? removed.take(queryRunner, rowRef(metadata, row)) : []
+      for (const entry of entries) await transaction.inTurn(queryRunner, (turn) => afterCommit(queryRunner, turn, entry))
     },
 
     afterTransactionStart: ({ queryRunner }) => transaction.begin(queryRunner),
+    beforeTransactionRollback: ({ queryRunner }) => transaction.endBeforeRollback(queryRunner),
     afterTransactionRollback: ({ queryRunner }) => transaction.rollback(queryRunner),
     async afterTransactionCommit({ queryRunner }) {
       const entries = transaction.commit(queryRunner)

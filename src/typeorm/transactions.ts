@@ -1,9 +1,17 @@
 import type { QueryRunner } from 'typeorm'
 
+/** One transaction, or one savepoint in it. */
 interface Frame<Entry> {
-  /** Rejected for good once anything in this transaction failed. */
+  /** Rejected for good once anything in it failed. */
   turn: Promise<unknown>
+  ended: boolean
   readonly entries: Entry[]
+}
+
+/** What is done inside a transaction, and remembers what is to follow its commit. */
+export interface Turn<Entry> {
+  /** Remembers an entry until the commit; false without a transaction, when its time is now. */
+  add(entry: Entry): boolean
 }
 
 /**
@@ -14,14 +22,14 @@ export interface Transactions<Entry> {
   begin(runner: QueryRunner): void
   /** The entries to act on now: all of them after the outermost commit, none after a savepoint's. */
   commit(runner: QueryRunner): readonly Entry[]
+  /** Before the rollback: lets nothing more begin, and waits for what is under way, which would otherwise run after it. */
+  endBeforeRollback(runner: QueryRunner): Promise<void>
   rollback(runner: QueryRunner): void
-  /** Remembers an entry until the commit; false without a transaction, when its time is now. */
-  add(runner: QueryRunner, entry: Entry): boolean
   /**
    * One task of a query runner after the other: TypeORM calls subscribers of a bulk save all at once. After a failure
-   * none runs any more, for it would run after the rollback.
+   * none begins any more.
    */
-  inTurn<T>(runner: QueryRunner, task: () => Promise<T>): Promise<T>
+  inTurn<T>(runner: QueryRunner, task: (turn: Turn<Entry>) => Promise<T>): Promise<T>
 }
 
 export function transactions<Entry>(): Transactions<Entry> {
@@ -30,7 +38,7 @@ export function transactions<Entry>(): Transactions<Entry> {
 
   return {
     begin(runner) {
-      open.set(runner, [...framesOf(runner), { turn: Promise.resolve(), entries: [] }])
+      open.set(runner, [...framesOf(runner), { turn: Promise.resolve(), ended: false, entries: [] }])
     },
     commit(runner) {
       const frames = framesOf(runner)
@@ -43,21 +51,26 @@ export function transactions<Entry>(): Transactions<Entry> {
       frames.at(-1)?.entries.push(...ended.entries)
       return []
     },
+    async endBeforeRollback(runner) {
+      const frame = framesOf(runner).at(-1)
+      if (!frame) return
+      frame.ended = true
+      await frame.turn.catch(() => undefined)
+    },
     rollback(runner) {
       framesOf(runner).pop()
       if (!runner.isTransactionActive) open.delete(runner)
     },
-    add(runner, entry) {
-      const frame = framesOf(runner).at(-1)
-      frame?.entries.push(entry)
-      return frame !== undefined
-    },
     inTurn(runner, task) {
       const frame = framesOf(runner).at(-1)
-      if (!frame) return task()
-      const result = frame.turn.then(task)
+      if (!frame) return task({ add: () => false })
+      const add = (entry: Entry) => frame.entries.push(entry) > 0
+      const result = frame.turn.then(() => {
+        if (frame.ended) throw new Error('the transaction was rolled back')
+        return task({ add })
+      })
       frame.turn = result
-      // whoever called sees the failure; the turn only has to know of it
+      // whoever called sees the failure, if TypeORM still listens; the turn only has to know of it
       result.catch(() => undefined)
       return result
     },

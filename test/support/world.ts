@@ -74,7 +74,7 @@ export async function world(entities: Entities, options: Partial<AttachmentsOpti
   return { dataSource, attachments, staging, storage }
 }
 
-/** Keeps jobs back until `run()` does all of them. */
+/** Keeps jobs back until `run()` does all of them, at once. */
 export function heldBackground(): BackgroundAdapter & { readonly jobs: Job[]; run(): Promise<void> } {
   const jobs: Job[] = []
   let perform: Perform | undefined
@@ -86,7 +86,7 @@ export function heldBackground(): BackgroundAdapter & { readonly jobs: Job[]; ru
     enqueue: async (job) => void jobs.push(job),
     work: async () => ({ stop: async () => undefined }),
     run: async () => {
-      for (const job of jobs.splice(0)) await perform?.(job, 1)
+      await Promise.all(jobs.splice(0).map((job) => perform?.(job, 1)))
     },
   }
 }
