@@ -1,5 +1,7 @@
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import {
   HeadObjectCommand,
   ListMultipartUploadsCommand,
@@ -297,19 +299,50 @@ faithfully('s3Storage with much to do', () => {
 
   it('streams 300 MB without holding them in memory', { timeout: 60_000 }, async () => {
     const { storage } = await setUp()
-    const before = process.memoryUsage.rss()
+    const before = held()
     let most = 0
-    function* generated() {
-      for (let megabyte = 0; megabyte < 300; megabyte++) {
-        most = Math.max(most, process.memoryUsage.rss())
-        yield bytes(MB, megabyte)
-      }
-    }
-    await storage.write('a', Readable.from(generated(), { objectMode: false }), info)
+    await storage.write(
+      'a',
+      megabytes(300, (number) => number % 25 === 0 && (most = Math.max(most, held()))),
+      info,
+    )
     expect(await storage.stat('a')).toMatchObject({ size: 300 * MB })
     expect(most - before).toBeLessThan(150 * MB)
     await storage.delete(['a'])
   })
+
+  it('reads no more than a few parts ahead of what the server takes', async () => {
+    const { storage } = await setUp({ rule: (operation) => (operation === 'UploadPart' ? 'hang' : undefined), timeout: 2_000 })
+    let read = 0
+    await expect(
+      storage.write(
+        'a',
+        megabytes(300, () => read++),
+        info,
+      ),
+    ).rejects.toMatchObject({ code: 's3_timeout' })
+    expect(read).toBeGreaterThan(8)
+    expect(read).toBeLessThan(64)
+  })
+
+  /** Bytes in use. Garbage does not count, and memory that earlier tests left to this process hides nothing, as it would in its RSS. */
+  function held(): number {
+    setFlagsFromString('--expose-gc')
+    runInNewContext('gc')()
+    const { external, heapUsed } = process.memoryUsage()
+    return external + heapUsed
+  }
+
+  /** A stream that is generated while it is read, a megabyte at a time. */
+  function megabytes(count: number, onRead: (number: number) => void): Readable {
+    function* generate() {
+      for (let number = 0; number < count; number++) {
+        onRead(number)
+        yield bytes(MB, number)
+      }
+    }
+    return Readable.from(generate(), { objectMode: false })
+  }
 })
 
 faithfully('s3Storage on a bad line', () => {
