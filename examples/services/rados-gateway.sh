@@ -51,7 +51,7 @@ osd class update on start = false
 osd crush update on start = false
 memstore device bytes = 4294967296
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:$port
+rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw thread pool size = 64
 rgw run sync thread = false
 rgw crypt require ssl = false

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { messageOf, StorageError } from '../errors'
@@ -20,7 +20,8 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
   function pathOf(key: string): string {
     const path = join(base, key)
     const inside = relative(base, path)
-    if (inside === '' || inside.startsWith('..') || isAbsolute(inside) || key.includes('\0')) {
+    const outside = inside === '' || inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside)
+    if (outside || isAbsolute(key) || key.includes('\0')) {
       throw new StorageError('key_outside', `key '${key}' leads out of ${base}`)
     }
     return path
@@ -32,39 +33,37 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
     },
 
     async write(key, body) {
-      const path = pathOf(key)
-      const temporary = join(dirname(path), `.${randomUUID()}.part`)
+      let written: { path: string; temporary: string } | undefined
       try {
-        const file = await createIn(temporary)
-        try {
-          await fill(file, body)
-          await file.sync()
-        } finally {
-          await file.close()
-        }
-        await rename(temporary, path)
+        const path = pathOf(key)
+        written = { path, temporary: join(dirname(path), `.${randomUUID()}.part`) }
+        await fill(await createIn(written.temporary), body)
+        await rename(written.temporary, path)
         await syncFolder(dirname(path))
       } catch (error) {
         if (body instanceof Readable) body.destroy()
-        await rm(temporary, { force: true }).catch(() => undefined)
-        await removeEmptyFolders(dirname(path), base)
-        throw asStorageError(`cannot write ${path}`, error)
+        if (!written) throw error
+        await rm(written.temporary, { force: true }).catch(() => undefined)
+        await removeEmptyFolders(dirname(written.path), base)
+        throw asStorageError(`cannot write ${written.path}`, error)
       }
     },
 
     async read(key) {
       const path = pathOf(key)
       const file = await open(path).catch((error) => {
-        if (error.code === 'ENOENT') throw new StorageError('object_missing', `there is no file ${path}`, { cause: error })
+        if (isMissing(error)) return undefined
         throw asStorageError(`cannot read ${path}`, error)
       })
-      return createReadStream(path, { fd: file, highWaterMark: 256 * 1024 })
+      if (file && (await file.stat()).isFile()) return createReadStream(path, { fd: file, highWaterMark: 256 * 1024 })
+      await file?.close()
+      throw new StorageError('object_missing', `there is no file ${path}`)
     },
 
     async stat(key) {
       const path = pathOf(key)
       const found = await stat(path).catch((error) => {
-        if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined
+        if (isMissing(error)) return undefined
         throw asStorageError(`cannot look at ${path}`, error)
       })
       return found?.isFile() ? { size: found.size } : undefined
@@ -72,7 +71,9 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
 
     async delete(keys) {
       for (const path of keys.map(pathOf)) {
-        await failing(`cannot delete ${path}`, rm(path, { force: true }))
+        await unlink(path).catch(async (error) => {
+          if (!isMissing(error) && !(await isFolder(path))) throw asStorageError(`cannot delete ${path}`, error)
+        })
         await removeEmptyFolders(dirname(path), base)
       }
     },
@@ -82,19 +83,32 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
   }
 }
 
-/** A new file. Somebody who clears empty folders away may take ours between its making and its use: then once more. */
+/** A new file. Somebody who clears empty folders away may take ours while it is made, or before it is used: then once more. */
 async function createIn(path: string, tries = 5): Promise<FileHandle> {
-  await mkdir(dirname(path), { recursive: true })
-  return open(path, 'wx').catch((error) => {
-    if (error.code === 'ENOENT' && tries > 1) return createIn(path, tries - 1)
+  try {
+    await mkdir(dirname(path), { recursive: true })
+    return await open(path, 'wx')
+  } catch (error) {
+    if (isMissing(error) && tries > 1) return createIn(path, tries - 1)
     throw error
-  })
+  }
 }
 
 async function fill(file: FileHandle, body: Readable | Uint8Array): Promise<void> {
-  for await (const chunk of body instanceof Readable ? body : [body]) {
-    await file.writeFile(chunk)
+  try {
+    for await (const chunk of body instanceof Readable ? body : [body]) await file.writeFile(chunk)
+    await file.sync()
+  } finally {
+    await file.close()
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false
 }
 
 /** Makes the new name itself survive a power cut; file systems that cannot (Windows) are left alone. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import {
+  AbortMultipartUploadCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
@@ -49,12 +50,16 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
   let base = publicUrl
   const place = (key: string) => ({ Bucket: bucket, Key: prefix + key })
 
-  /** The client, with a time limit on every request and a digest on every part that has none. */
+  /** The client, with a time limit on every request and a digest on every body that has none. */
   const timed: Pick<S3Client, 'send'> & S3Client = Object.create(client, {
     send: {
       value: async (command: Parameters<S3Client['send']>[0]) => {
-        if (command instanceof UploadPartCommand) command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
-        return client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
+        if (command instanceof UploadPartCommand || command instanceof PutObjectCommand) {
+          command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
+        }
+        const answer = client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
+        // why an upload failed is to be told, not why tidying up after it failed as well
+        return command instanceof AbortMultipartUploadCommand ? answer.catch(() => undefined) : answer
       },
     },
   })
@@ -74,7 +79,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
   }
 
   async function putWhole(key: string, body: Uint8Array, info: ObjectInfo): Promise<void> {
-    const input = { ...place(key), ...headersOf(info), ...headers, Body: body, ContentLength: body.length, ContentMD5: await digestOf(body) }
+    const input = { ...place(key), ...headersOf(info), ...headers, Body: body, ContentLength: body.length }
     await timed.send(new PutObjectCommand(input))
   }
 
@@ -141,7 +146,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     },
 
     async signedUrl(key, { expiresIn, fileName }) {
-      if (!(expiresIn > 0 && expiresIn <= longestSignature)) {
+      if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > longestSignature) {
         throw new UsageError('bad_expiry', `a signed URL cannot be valid for ${expiresIn} seconds: give 1 to ${longestSignature} (seven days)`)
       }
       const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
@@ -174,5 +179,6 @@ function explained(error: unknown, what: string): unknown {
   if (status === 401 || status === 403)
     return because('access_denied', `access is denied (${name || status}): look at the credentials of the client and the policy of the bucket`)
   if (name === 'TimeoutError' || name === 'AbortError') return because('s3_timeout', 'S3 did not answer in time')
-  return because('s3_failed', messageOf(error))
+  const said = messageOf(error)
+  return because('s3_failed', said === name || said === '' ? name : `${name}: ${said}`)
 }
