@@ -189,20 +189,25 @@ describe('races', () => {
 
   it('a job whose twin finished, and took the staged file away before it could read it, ends quietly', async () => {
     const root = await folder()
-    let open: () => void = () => undefined
-    const gate = new Promise<void>((resolve) => {
-      open = resolve
-    })
-    let reads = 0
     const disk = diskStorage({ root })
-    const staging: Storage = { ...disk, read: async (key) => (reads++ === 0 ? disk.read(key) : gate.then(() => disk.read(key))) }
+    const begun: Array<() => void> = []
+    // both begin to read before either goes on, and one of them goes on alone
+    const staging: Storage = {
+      ...disk,
+      read: async (key) => {
+        await new Promise<void>((resolve) => {
+          if (begun.push(resolve) === 2) begun[0]?.()
+        })
+        return disk.read(key)
+      },
+    }
     const background = heldBackground()
     const here = await world([User], { background, staging })
     const user = await saveAvatar(here, 'paper')
     background.jobs.push(...background.jobs)
     const both = background.run()
     await expect.poll(() => filesIn(root)).toEqual([])
-    open()
+    begun[1]?.()
     await both
     expect((await fresh(here, user)).paper).toMatchObject({ processing: false, error: null })
     expect(here.storage.objects.size).toBe(1)
