@@ -20,7 +20,7 @@ interface Task {
 export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}): BackgroundAdapter {
   let perform: Perform | undefined
   let closed = false
-  const delayed = new Set<NodeJS.Timeout>()
+  const delayed = new Map<NodeJS.Timeout, Task>()
   const waiting = new Set<() => void>()
   const running = new Set<Promise<void>>()
 
@@ -39,6 +39,7 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
     } catch (error) {
       if (!(error instanceof TryLater)) throw error
       if (!closed) later({ job, attempt: attempt + 1 }, error.delay)
+      else if (job.kind === 'delete') throw error
     }
   }
 
@@ -47,7 +48,7 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
       delayed.delete(timer)
       push(task)
     }, delay)
-    delayed.add(timer)
+    delayed.set(timer, task)
   }
 
   function push(task: Task): void {
@@ -79,12 +80,12 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
     idle,
     async close() {
       closed = true
-      for (const timer of delayed) clearTimeout(timer)
-      delayed.clear()
       // rows say what waits to be processed, and requeueLost() finds it; of deletes nothing else knows
-      const waiting = queue.getQueue()
+      const left = [...queue.getQueue(), ...delayed.values()].filter(({ job }) => job.kind === 'delete')
+      for (const timer of delayed.keys()) clearTimeout(timer)
+      delayed.clear()
       queue.kill()
-      for (const task of waiting) if (task.job.kind === 'delete') push(task)
+      left.forEach(push)
       await idle()
     },
   }

@@ -40,25 +40,18 @@ export async function receive(
     const fileName = cleanFileName(checkedName(options.fileName ?? opened.fileName ?? ''))
     const facts = await stage(opened.stream, original, definition, staging)
     const { contentType, width, height } = await identify(facts, fileName, definition, options, inputFor(staging, original))
+    const wanted = definition.processor.reads(contentType) ? definition.stylesFor(owner) : []
     const styles: Record<string, StyleRecord> = {
       original: { key: '', contentType, written: false, staged: original, size: facts.size, width, height },
+      ...Object.fromEntries(wanted.map((style) => [style.name, planned(style, definition.processor.formatFor?.(contentType), contentType)])),
     }
-    const wanted = definition.processor.reads(contentType) ? definition.stylesFor(owner) : []
-    for (const style of wanted) styles[style.name] = planned(style, definition.processor.formatFor?.(contentType), contentType)
-    const now = wanted.filter(({ name }) => definition.madeAtOnce(name)).map(({ name }) => styles[name]?.style as Style)
+    const now = wanted.flatMap(({ name }) => (definition.madeAtOnce(name) ? (styles[name]?.style ?? []) : []))
     for await (const made of definition.processor.process(inputFor(staging, original)(contentType), now)) {
-      const key = `${folder}/${made.style.name}.${contentTypeExtension(made.contentType)}`
+      const { style, body, contentType, width, height } = made
+      const key = `${folder}/${style.name}.${contentTypeExtension(contentType)}`
       staged.push(key)
-      await staging.write(key, made.body, { contentType: made.contentType, size: made.body.length })
-      const { width, height } = made
-      styles[made.style.name] = {
-        ...(styles[made.style.name] as StyleRecord),
-        contentType: made.contentType,
-        staged: key,
-        size: made.body.length,
-        width,
-        height,
-      }
+      await staging.write(key, body, { contentType, size: body.length })
+      styles[style.name] = { ...(styles[style.name] as StyleRecord), contentType, staged: key, size: body.length, width, height }
     }
     return {
       fileName,
