@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers'
 import { lookup } from 'mime-types'
 import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import { messageOf, ProcessingError, RefusedFileError } from '../errors'
@@ -132,7 +131,7 @@ function targetOf(style: Style, size: Size): Fit {
 
 /** An SVG given by path could read the files beside it; given as bytes it cannot. */
 async function inputOf({ contentType, path, open }: ProcessorInput): Promise<Input> {
-  return path !== undefined && contentType !== 'image/svg+xml' ? path : buffer(await open())
+  return path !== undefined && contentType !== 'image/svg+xml' ? path : Buffer.concat(await (await open()).toArray())
 }
 
 async function describe(source: Input, options: SharpOptions): Promise<Metadata> {

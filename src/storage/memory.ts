@@ -1,5 +1,4 @@
 import { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
 import { StorageError } from '../errors'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
@@ -14,7 +13,7 @@ export function memoryStorage({ publicUrl }: { publicUrl?: string } = {}): Memor
   return {
     objects,
     async write(key, body, info) {
-      objects.set(key, { body: body instanceof Readable ? await buffer(body) : Buffer.from(body), info })
+      objects.set(key, { body: body instanceof Readable ? Buffer.concat(await body.toArray()) : Buffer.from(body), info })
     },
     async read(key) {
       const object = objects.get(key)

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
 import {
   AbortMultipartUploadCommand,
   DeleteObjectsCommand,
@@ -106,7 +105,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
         await failing('write', key, async () => {
           const size = body instanceof Readable ? info.size : body.length
           if (size === undefined || size > partSize) await putInParts(key, body, info)
-          else await putWhole(key, body instanceof Readable ? await buffer(body) : body, info)
+          else await putWhole(key, body instanceof Readable ? Buffer.concat(await body.toArray()) : body, info)
         })
       } finally {
         if (body instanceof Readable) body.destroy()
