@@ -384,8 +384,23 @@ describe('columns changed behind the library’s back are never written', () => 
     const user = await saved()
     const before = (await fresh(user.id)).avatar
     await users.save({ id: user.id, avatar: { fileName: 'evil.exe' } } as never).catch(() => undefined)
-    await users.save(users.create({ id: user.id, name: 'new', avatar: { ...forged, meta: { ...forged.meta, id: String(user.id) } } } as never))
-    expect(await fresh(user.id)).toMatchObject({ name: 'new', avatar: before })
+    const claim = { ...forged, meta: { ...forged.meta, id: String(user.id) } }
+    await expect(users.save(users.create({ id: user.id, name: 'new', avatar: claim } as never))).rejects.toMatchObject({ code: 'foreign_write' })
+    expect((await fresh(user.id)).avatar).toEqual(before)
+  })
+
+  it('a forged body names no object of the storage, neither for a URL nor for reading nor for a copy', async () => {
+    const { attachments, users, saved } = await start()
+    const victim = await saved()
+    const original = { key: victim.avatar?.path(), contentType: 'image/jpeg', written: true, size: 1 }
+    const body = { avatar: { ...forged, meta: { storage: 'default', id: '1', styles: { original, thumb: original } } } }
+    for (const entity of [users.create(body as never) as unknown as User, users.merge(new User(), body as never)]) {
+      expect(entity.avatar?.url('thumb')).toBeNull()
+      expect(entity.avatar?.path()).toBeNull()
+      await expect(entity.avatar?.stream()).rejects.toMatchObject({ code: 'not_ready' })
+      await expect(attachments.attach(new User(), 'avatar', entity.avatar as Attached)).rejects.toMatchObject({ code: 'not_ready' })
+      expect(JSON.stringify(entity)).not.toContain(victim.avatar?.version)
+    }
   })
 
   it('a stale entity saved later brings nothing back, and is shown what is true', async () => {

@@ -73,6 +73,7 @@ export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings,
         embedded.type = declared
       },
       speakOnlyForIntents(metadata, embedded, isIntent),
+      takeNoMetaFromOthers(embedded),
     )
     return {
       metadata,
@@ -163,6 +164,21 @@ function speakOnlyForIntents(metadata: EntityMetadata, embedded: EmbeddedMetadat
   }
   return () => {
     Object.assign(column, { getEntityValue, setEntityValue })
+  }
+}
+
+/**
+ * `create()` and `merge()` copy columns from whatever they are given, a request body too. `meta` says which objects of the
+ * storage are the file: it is copied from values of ours and from nothing else.
+ */
+function takeNoMetaFromOthers(embedded: EmbeddedMetadata): () => void {
+  const column = embedded.columns.find(({ propertyName }) => propertyName === 'meta') as EmbeddedMetadata['columns'][number]
+  const { getEntityValue } = column
+  column.getEntityValue = (entity, transform) => {
+    return entity?.[embedded.propertyName] instanceof Attached ? getEntityValue.call(column, entity, transform) : undefined
+  }
+  return () => {
+    Object.assign(column, { getEntityValue })
   }
 }
 
