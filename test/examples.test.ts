@@ -16,7 +16,12 @@ async function run(example: string, args: string[], cwd: string): Promise<{ code
   await chmod(cwd, 0o755)
   const tsx = pathToFileURL(require.resolve('tsx')).href
   const env = { PATH: process.env['PATH'], HOME: cwd, TMPDIR: cwd, TSX_TSCONFIG_PATH: join(root, 'tsconfig.json') }
-  const ended = promisify(execFile)(process.execPath, ['--import', tsx, join(root, 'examples', example), ...args], { cwd, env, timeout: 25_000, killSignal: 'SIGKILL' })
+  const ended = promisify(execFile)(process.execPath, ['--import', tsx, join(root, 'examples', example), ...args], {
+    cwd,
+    env,
+    timeout: 25_000,
+    killSignal: 'SIGKILL',
+  })
   return ended.then(
     ({ stdout, stderr }) => ({ code: 0, output: stdout + stderr }),
     ({ code, stdout, stderr }) => ({ code, output: stdout + stderr }),
