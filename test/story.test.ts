@@ -1,6 +1,9 @@
 import 'reflect-metadata'
+import { buffer } from 'node:stream/consumers'
+import { S3Client } from '@aws-sdk/client-s3'
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
-import { expect, it } from 'vitest'
+import { describe, expect, inject, it } from 'vitest'
+import { clientConfig } from '../examples/services/s3'
 import { type Attached, Attachment, diskStorage, inProcessBackground } from '../src'
 import { s3Storage } from '../src/storage/s3'
 import { jpeg } from './support/pictures'
@@ -63,4 +66,26 @@ it('tells the whole story: attach, save, process, S3, url', async () => {
   const answer = await fetch(signed as string)
   expect(answer.status).toBe(200)
   expect(answer.headers.get('content-type')).toBe('image/webp')
+})
+
+describe.skipIf(!inject('s3').faithful)('an S3 that refuses is told on the row, and the original is kept', () => {
+  it.each([
+    ['a bucket that does not exist', 'nowhere-at-all', undefined, 'bucket_missing'],
+    ['wrong credentials', undefined, 'not the secret', 'access_denied'],
+  ])('%s', async (_what, bucket, secret, code) => {
+    const real = await newBucket()
+    const client = new S3Client(clientConfig({ ...inject('s3'), ...(secret && { secretAccessKey: secret }) }))
+    const { dataSource, attachments } = await world([User], { storage: s3Storage({ client, bucket: bucket ?? real.bucket }) })
+    const user = new User()
+    const photo = await jpeg()
+    await attachments.attach(user, 'avatar', photo)
+    await dataSource.manager.save(user)
+    await attachments.idle()
+    client.destroy()
+    const { avatar } = await dataSource.getRepository(User).findOneByOrFail({ id: user.id })
+    expect(avatar).toMatchObject({ processing: false, error: { code, attempts: 2 } })
+    expect(avatar.url('thumb')).toBe('/images/thumb/missing.png')
+    expect(await buffer(await avatar.stream('original'))).toEqual(photo)
+    expect(await real.keys()).toEqual([])
+  })
 })

@@ -132,7 +132,7 @@ export function checkStyleName(definition: Definition | undefined, style: string
 type Fail = (code: string, what: string) => never
 
 /** Names that people write for types that are found under another. */
-const aliases: Readonly<Record<string, string>> = { 'image/jpg': 'image/jpeg', 'image/svg': 'image/svg+xml', 'text/xml': 'application/xml' }
+const aliases: Readonly<Record<string, string>> = { 'image/jpg': 'image/jpeg', 'image/svg': 'image/svg+xml' }
 
 function checkAccept(accept: AttachmentOptions<string>['accept'] | undefined, fail: Fail): readonly string[] | 'any' {
   const cure = "say which content types it takes, such as accept: ['image/jpeg', 'image/png'], or accept: 'any'"

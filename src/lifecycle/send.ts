@@ -14,10 +14,12 @@ const patience = 2_000
  */
 export async function send(job: Job, adapter: BackgroundAdapter, performHere: () => Promise<void>): Promise<'performed' | 'sent'> {
   let here = false
-  const sent = adapter.enqueue(job, () => {
-    here = true
-    return performHere()
-  })
+  const enqueue = async () =>
+    adapter.enqueue(job, () => {
+      here = true
+      return performHere()
+    })
+  const sent = enqueue()
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve, reject) => {
     timer = setTimeout(() => (here ? resolve(sent) : reject(new Error(`the queue did not answer within ${patience} ms`))), patience)

@@ -60,10 +60,7 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
     const work = [...(entity ? decided(metadata, entity) : [])].map(([bound, intent]) =>
       transaction.inTurn(queryRunner, (turn) => writeRow(entity as ObjectLiteral, bound, intent, queryRunner, turn)),
     )
-    const all = Promise.all(work)
-    // TypeORM awaits nothing more of an event in which another subscriber has thrown
-    all.catch(() => undefined)
-    return work.length > 0 ? all : undefined
+    return together(work)
   }
 
   async function writeRow(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent, runner: QueryRunner, turn: Turn<Committed>): Promise<void> {
@@ -142,9 +139,7 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
           if (record) removed.add(queryRunner, place.ref, { job: deleteJob(place, record), bound, intent: null, owner: null })
         }),
       )
-      const all = Promise.all(work)
-      all.catch(() => undefined)
-      return work.length > 0 ? all : undefined
+      return together(work)
     },
 
     async afterRemove({ metadata, databaseEntity, entityId, queryRunner }) {
@@ -161,6 +156,14 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
       if (entries.length > 0) await finish(entries, queryRunner)
     },
   }
+}
+
+/** For TypeORM to await, if there is anything; of an event in which another subscriber has thrown it awaits nothing more. */
+function together(work: ReadonlyArray<Promise<void>>): Promise<unknown> | undefined {
+  if (work.length === 0) return undefined
+  const all = Promise.all(work)
+  all.catch(() => undefined)
+  return all
 }
 
 /** Shows the entity in memory what its row says now. */
