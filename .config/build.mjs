@@ -19,7 +19,12 @@ const withoutDebug = {
 // One CommonJS build, which `import` reads as well as `require`: two builds would be two copies of every class.
 // What is published as an ES module only (file-type) is taken in, because Jest cannot load such packages.
 await build({
-  input: { index: 'src/index.ts', s3: 'src/storage/s3.ts' },
+  input: {
+    index: 'src/index.ts',
+    s3: 'src/storage/s3.ts',
+    testing: 'src/testing/testing.ts',
+    'testing-child': 'src/testing/testing-child.ts',
+  },
   platform: 'node',
   external: [/^node:/, ...installed.map((name) => new RegExp(`^${name}(/|$)`))],
   tsconfig: 'tsconfig.json',

@@ -1,22 +1,18 @@
-import type { DataSource, EntitySubscriberInterface } from 'typeorm'
-import type { AnyAttached } from './attachment/attached'
-import { filesOf, newVersion } from './attachment/record'
+import type { DataSource } from 'typeorm'
+import type { AnyAttached, Attached } from './attachment/attached'
+import { newVersion, stagedKeys } from './attachment/record'
 import type { BackgroundAdapter, Worker } from './background/adapter'
-import { inlineBackground } from './background/inline'
-import type { Job } from './background/job'
+import { Connection, type Setup } from './connection'
+import { checkStyleName } from './definition/definition'
 import { messageOf, UsageError } from './errors'
 import type { Source } from './file/source'
 import { type AttachOptions, receive } from './lifecycle/attach'
-import { intents } from './lifecycle/intents'
-import { perform } from './lifecycle/perform'
-import type { Ports, RetryPolicy } from './lifecycle/ports'
+import type { RetryPolicy } from './lifecycle/ports'
 import { requeueLost } from './lifecycle/requeue'
-import { send, warn } from './lifecycle/send'
+import { reprocess, retry, retryAll } from './lifecycle/retry'
+import { warn } from './lifecycle/send'
+import { sweepStaging, unsavedLifetime } from './lifecycle/sweep'
 import type { Storage } from './storage/storage'
-import { type Binding, bindAll } from './typeorm/binding'
-import { rowsOf } from './typeorm/rows'
-import { type Run, runOnPrimary } from './typeorm/run'
-import { type Committed, subscriber, tell } from './typeorm/subscriber'
 
 export interface AttachmentsOptions {
   /** Where originals wait for their job. Web and worker must see the same. */
@@ -33,37 +29,38 @@ export interface AttachmentsOptions {
 const lostAfter = 5 * 60_000
 /** How often a worker looks for lost jobs. Milliseconds. */
 const lookAround = 60_000
+/** How often it sweeps the staging. Milliseconds. */
+const sweepAround = 60 * 60_000
 
 const defaultRetry: RetryPolicy = {
   attempts: 5,
   backoff: (attempt) => 1_000 * 2 ** (attempt - 1) * (0.5 + Math.random()),
 }
 
-/** What is there between `connect()` and `close()`. */
-interface Connection {
-  readonly dataSource: DataSource
-  readonly binding: Binding
-  readonly listener: EntitySubscriberInterface
-}
+/** The styles of an attachment. */
+type StyleOf<A> = NonNullable<A> extends Attached<infer S> ? S : never
 
 /** The names of a type's attachments. */
 type AttachmentOf<E> = { [P in keyof E]-?: NonNullable<E[P]> extends AnyAttached ? P : never }[keyof E] & string
 
 /** A data source's attachments at work: everything that a program calls. */
 export class Attachments {
-  readonly #staging: Storage
-  readonly #storages: Readonly<Record<string, Storage>>
-  readonly #background: BackgroundAdapter
-  readonly #retry: RetryPolicy
-  readonly #intents = intents()
+  readonly #setup: Setup
+  readonly #storages: readonly Storage[]
   readonly #workers = new Set<Worker>()
   #connected: Connection | undefined
 
   constructor({ staging, storage, background, retry }: AttachmentsOptions) {
-    this.#staging = staging
-    this.#storages = isStorage(storage) ? { default: storage } : storage
-    this.#background = background
-    this.#retry = { ...defaultRetry, ...retry }
+    const storages = isStorage(storage) ? { default: storage } : storage
+    const firstStorage = Object.keys(storages)[0] as string
+    this.#storages = [staging, ...Object.values(storages)]
+    this.#setup = {
+      staging,
+      storage: (name = firstStorage) => storageNamed(name, storages),
+      firstStorage,
+      background,
+      retry: { ...defaultRetry, ...retry },
+    }
   }
 
   /**
@@ -75,20 +72,10 @@ export class Attachments {
       throw new UsageError('not_initialized', 'the data source is not initialized: await dataSource.initialize() before connect()')
     if (this.#connected)
       throw new UsageError('already_connected', 'these attachments are connected already: close() them first, or make others for another data source')
-    await Promise.all([this.#staging, ...Object.values(this.#storages)].map((storage) => storage.prepare?.()))
-
-    const surroundings = { staging: this.#staging, storage: (name: string | undefined) => this.#storage(name) }
-    const binding = bindAll(dataSource, surroundings, (version) => this.#intents.get(version) !== undefined)
-    const listener = subscriber({
-      intents: this.#intents,
-      attachmentsOf: (metadata) => binding.of(metadata),
-      storageName: ({ definition }) => definition.storage ?? (Object.keys(this.#storages)[0] as string),
-      committed: (entries, run) => this.#committed(entries, run),
-    })
-    // first, because another subscriber that throws would keep TypeORM from calling the rest
-    dataSource.subscribers.unshift(listener)
-    this.#connected = { dataSource, binding, listener }
-    this.#background.start?.((job, attempt) => this.#perform(job, attempt))
+    await Promise.all(this.#storages.map((storage) => storage.prepare?.()))
+    const connection = new Connection(dataSource, this.#setup)
+    this.#connected = connection
+    this.#setup.background.start?.((job, attempt) => connection.perform(job, attempt))
   }
 
   /**
@@ -101,47 +88,43 @@ export class Attachments {
     source: Source | AnyAttached,
     options: AttachOptions = {},
   ): Promise<void> {
-    const bound = this.#connection().binding.findFor(entity, property)
-    const file = await receive(bound.definition, bound.entity, entity, source, options, this.#staging)
+    const { binding, intents, setup } = this.#connection()
+    const bound = binding.findFor(entity, property)
+    const file = await receive(bound.definition, bound.entity, entity, source, options, setup.staging)
     if (!this.#connected) {
-      await this.#staging.delete(filesOf(file).staged)
+      await setup.staging.delete(stagedKeys(file.meta))
       throw new UsageError('not_connected', `the attachments were closed while ${bound.entity}.${property} took its file: close() last`)
     }
-    this.#intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
+    intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
     Object.assign(entity, { [property]: bound.create(file) })
   }
 
   /** Takes the file off the entity; `save()` then deletes it. Setting the property to null does the same. */
   async detach<E extends object, P extends AttachmentOf<E>>(entity: E, property: P): Promise<void> {
-    const bound = this.#connection().binding.findFor(entity, property)
+    const { binding, intents } = this.#connection()
+    const bound = binding.findFor(entity, property)
     const version = newVersion()
-    this.#intents.add({ entity: bound.entity, attachment: property, version, file: null })
+    intents.add({ entity: bound.entity, attachment: property, version, file: null })
     Object.assign(entity, { [property]: bound.detached(version) })
   }
 
   /**
-   * Works on what the background adapter brings, until it is stopped; at once and then every minute it looks for jobs
-   * that were lost.
+   * Works on what the background adapter brings, until it is stopped. At once and then every minute it looks for jobs that were
+   * lost; at once and then every hour it sweeps the staging.
    *
    * @param concurrency jobs at a time; default 2
    */
   async work({ concurrency = 2 }: { concurrency?: number } = {}): Promise<Worker> {
-    this.#connection()
-    const inner = await this.#background.work((job, attempt) => this.#perform(job, attempt), { concurrency })
-    let looking = Promise.resolve()
-    const look = () => {
-      looking = this.requeueLost().then(
-        () => undefined,
-        (error) => warn(`looking for lost jobs failed, and will be tried again: ${messageOf(error)}`),
-      )
-    }
-    look()
-    const timer = setInterval(look, lookAround)
+    const connection = this.#connection()
+    const inner = await this.#setup.background.work((job, attempt) => connection.perform(job, attempt), { concurrency })
+    const lookers = [
+      repeating(lookAround, 'looking for lost jobs', () => this.requeueLost()),
+      repeating(sweepAround, 'sweeping the staging', () => this.sweepStaging()),
+    ]
     const worker: Worker = {
       stop: async () => {
-        clearInterval(timer)
         this.#workers.delete(worker)
-        await looking
+        await Promise.all(lookers.map((stop) => stop()))
         await inner.stop()
       },
     }
@@ -150,81 +133,102 @@ export class Attachments {
   }
 
   /**
-   * Enqueues again what is processing and that no job was enqueued for or began with in the last `olderThan` milliseconds (default
-   * five minutes): its job was lost with a process or a queue. Resolves to how many there were.
+   * Tries a failed file once more, with all its attempts. False if it had not failed. The entity in memory is shown what its row
+   * says then.
+   */
+  async retry<E extends object, P extends AttachmentOf<E>>(entity: E, property: P): Promise<boolean> {
+    return this.#connection().again(entity, property, ({ ref }, ports, enqueue) => retry(ref, ports, enqueue))
+  }
+
+  /** The same for every file of an attachment that has failed: `retryAll(User, 'avatar')`. Resolves to how many there were. */
+  async retryAll<E extends object>(entity: new (...given: never[]) => E, property: AttachmentOf<E>): Promise<number> {
+    const connection = this.#connection()
+    const bound = connection.binding.findFor(entity.prototype, property)
+    return connection.enqueueing((ports, enqueue) => retryAll({ entity: bound.entity, attachment: property }, ports, enqueue))
+  }
+
+  /**
+   * Makes styles anew from the original, as they are declared now: all of them, or those that are named. The original and what is
+   * not named stay where they are; what is replaced is shown until its successor is there, and deleted then. False if
+   * there was nothing to make. Rejects with a `UsageError` while the file is being processed.
+   */
+  async reprocess<E extends object, P extends AttachmentOf<E>>(entity: E, property: P, styles?: readonly StyleOf<E[P]>[]): Promise<boolean> {
+    return this.#connection().again(entity, property, (place, ports, enqueue) => {
+      const { definition } = place
+      for (const style of styles ?? []) checkStyleName(definition, style)
+      const wanted = definition.stylesFor(entity).filter(({ name }) => styles?.includes(name as never) ?? true)
+      return reprocess(place, wanted, ports, enqueue)
+    })
+  }
+
+  /**
+   * Enqueues again what nobody touched in the last `olderThan` milliseconds (default five minutes): jobs that were lost with a
+   * process or a queue. A running job touches its row every minute. Resolves to how many there were.
    */
   async requeueLost({ olderThan = lostAfter }: { olderThan?: number } = {}): Promise<number> {
-    const { dataSource, binding } = this.#connection()
-    const attachments = binding.attachments.map(({ entity, property }) => ({ entity, attachment: property }))
-    const run = runOnPrimary(dataSource)
-    return requeueLost(attachments, olderThan, this.#ports(run), (job) => this.#send(job, run))
+    const connection = this.#connection()
+    return connection.enqueueing((ports, enqueue) => requeueLost(connection.names(), olderThan, ports, enqueue))
+  }
+
+  /**
+   * Deletes staged files that no row refers to, once they are `olderThan` milliseconds old (default a day): what was attached and
+   * never saved, and what a crash has left. Give no less than the hour that an attached file may wait for its `save()` in
+   * another process. Resolves to how many there were. One staging belongs to one database: files that another one refers to
+   * would be deleted.
+   */
+  async sweepStaging({ olderThan = unsavedLifetime }: { olderThan?: number } = {}): Promise<number> {
+    const connection = this.#connection()
+    return sweepStaging(connection.names(), olderThan, connection.ports(), (version) => connection.isIntent(version))
   }
 
   /** Resolves when this process has no job left: for scripts and tests. */
   async idle(): Promise<void> {
-    await this.#background.idle?.()
+    await this.#setup.background.idle?.()
   }
 
-  /** Finishes the jobs that run, and lets go of the data source. Files whose job has not begun are found again by `requeueLost()`. */
+  /**
+   * Finishes the jobs that run, hands back those that have not begun, and lets go of the data source. Any worker that starts finds
+   * what was handed back at once.
+   */
   async close(): Promise<void> {
+    const connection = this.#connected
+    if (connection) connection.closing = true
     await Promise.all([...this.#workers].map((worker) => worker.stop()))
-    await this.#background.close?.()
-    if (!this.#connected) return
-    const { dataSource, binding, listener } = this.#connected
-    dataSource.subscribers.splice(dataSource.subscribers.indexOf(listener), 1)
-    binding.undo()
+    await this.#setup.background.close?.()
+    if (!connection) return
+    connection.release()
     this.#connected = undefined
-  }
-
-  /** What follows a commit: the jobs are sent, and an entity whose file was processed on the spot is shown how that ended. */
-  async #committed(entries: readonly Committed[], run: Run): Promise<void> {
-    for (const { intent } of entries) if (intent) this.#intents.consume(intent.version)
-    const sent = entries.map(async ({ job, bound, owner }) => {
-      if (!job) return
-      const done = await this.#send(job, run)
-      if (done === 'sent' || !owner || job.kind !== 'process') return
-      const now = await bound.table.read(run, job.id)
-      if (now?.version === job.version) tell(owner, bound, now)
-    })
-    await Promise.all(sent).catch((error) => warn(`after a commit: ${messageOf(error)}`))
-  }
-
-  #send(job: Job, run: Run): Promise<'performed' | 'sent'> {
-    const { definition } = this.#connection().binding.find(job.entity, job.attachment)
-    const once = { ...this.#ports(run), retry: { ...this.#retry, attempts: 1 } }
-    return send(job, definition.inBackground ? this.#background : inlineBackground(), () => perform(job, 1, once))
-  }
-
-  async #perform(job: Job, attempt: number): Promise<void> {
-    await perform(job, attempt, this.#ports(runOnPrimary(this.#connection().dataSource)))
-  }
-
-  #ports(run: Run): Ports {
-    const { binding } = this.#connection()
-    return {
-      rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run),
-      staging: this.#staging,
-      storage: (name) => this.#storage(name),
-      definition: (entity, attachment) => binding.find(entity, attachment).definition,
-      retry: this.#retry,
-    }
   }
 
   #connection(): Connection {
     if (!this.#connected) throw new UsageError('not_connected', 'the attachments are not connected: await attachments.connect(dataSource) first')
     return this.#connected
   }
+}
 
-  #storage(name = Object.keys(this.#storages)[0] ?? ''): Storage {
-    const storage = Object.hasOwn(this.#storages, name) ? this.#storages[name] : undefined
-    if (storage) return storage
-    throw new UsageError(
-      'unknown_storage',
-      `there is no storage '${name}': there are ${Object.keys(this.#storages).join(', ')}. Give it to new Attachments({ storage: { … } })`,
-    )
+/** Does something at once and then again and again; what comes back ends that, and waits for what is under way. */
+function repeating(interval: number, what: string, work: () => Promise<unknown>): () => Promise<unknown> {
+  let last: Promise<unknown> = Promise.resolve()
+  const again = () => {
+    last = work().catch((error) => warn(`${what} failed, and will be tried again: ${messageOf(error)}`))
+  }
+  again()
+  const timer = setInterval(again, interval)
+  return () => {
+    clearInterval(timer)
+    return last
   }
 }
 
 function isStorage(storage: AttachmentsOptions['storage']): storage is Storage {
   return typeof (storage as Storage).write === 'function'
+}
+
+function storageNamed(name: string, storages: Readonly<Record<string, Storage>>): Storage {
+  const storage = Object.hasOwn(storages, name) ? storages[name] : undefined
+  if (storage) return storage
+  throw new UsageError(
+    'unknown_storage',
+    `there is no storage '${name}': there are ${Object.keys(storages).join(', ')}. Give it to new Attachments({ storage: { … } })`,
+  )
 }

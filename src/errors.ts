@@ -45,3 +45,8 @@ export function messageOf(error: unknown): string {
   const { message } = Object(error) as { message?: unknown }
   return typeof message === 'string' ? message : String(error)
 }
+
+/** Whether trying the same thing again may help. What is not of this library is given the chance. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof AttachmentError ? error.retryable : true
+}

@@ -8,14 +8,18 @@ const src = join(__dirname, '../src')
 const rows = [
   ['errors'],
   ['file', 'style', 'template', 'storage', 'background'],
-  ['processor'],
+  ['processor', 'testing'],
   ['definition'],
   ['attachment'],
   ['lifecycle'],
   ['typeorm'],
+  ['connection'],
   ['attachments'],
   ['index'],
 ]
+
+/** What tests are given knows what they test, and nobody knows it. */
+const tested = ['errors', 'storage', 'background']
 
 /** Each package has one home. */
 const homes: Record<string, string> = {
@@ -31,8 +35,8 @@ const homes: Record<string, string> = {
   '@aws-sdk/s3-request-presigner': 'storage',
 }
 
-/** The class that composes the rest names TypeORM's types, and nothing else of it. */
-const typesOnly = ['attachments']
+/** The classes that compose the rest name TypeORM's types, and nothing else of it. */
+const typesOnly = ['connection', 'attachments']
 
 async function imports(): Promise<Array<{ file: string; folder: string; target: string; typeOnly: boolean }>> {
   const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts'))
@@ -68,6 +72,13 @@ it('imports go one way', async () => {
     const other = placeOf(relative(src, join(src, dirname(file), target)))
     return other !== folder && rowOf(other) >= rowOf(folder)
   })
+  expect(wrong).toEqual([])
+})
+
+it('testing knows what it tests, and nobody knows testing', async () => {
+  const inner = (await imports()).filter(({ target }) => target.startsWith('.'))
+  const between = inner.map(({ file, folder, target }) => ({ file, folder, other: placeOf(relative(src, join(src, dirname(file), target))) }))
+  const wrong = between.filter(({ folder, other }) => folder !== other && (other === 'testing' || (folder === 'testing' && !tested.includes(other))))
   expect(wrong).toEqual([])
 })
 

@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest'
 import {
   type Attached,
   Attachment,
-  Attachments,
   diskStorage,
   inlineBackground,
   inProcessBackground,
@@ -70,54 +69,6 @@ async function saveAvatar({ dataSource, attachments }: World, property: 'avatar'
 }
 
 const fresh = ({ dataSource }: World, { id }: User) => dataSource.getRepository(User).findOneByOrFail({ id })
-
-describe('a job that fails', () => {
-  it('is tried again, and ends well when the cause goes away', async () => {
-    let failures = 0
-    const storage = moody(() => failures++ < 2)
-    const here = await world([User], { storage, retry: { attempts: 5, backoff: () => 1 } })
-    const user = await saveAvatar(here)
-    await here.attachments.idle()
-    expect((await fresh(here, user)).avatar).toMatchObject({ processing: false, error: null })
-    expect(storage.inner.objects.size).toBe(2)
-    expect(await filesIn(here.staging)).toEqual([])
-  })
-
-  it('ends as failed: visible on the row, the original kept and readable', async () => {
-    const here = await world([User], { storage: moody(() => true), retry: { attempts: 3, backoff: () => 1 } })
-    const user = await saveAvatar(here)
-    await here.attachments.idle()
-    const { avatar } = await fresh(here, user)
-    expect(avatar.processing).toBe(false)
-    expect(avatar.error).toMatchObject({ code: 'down', message: expect.stringContaining('the storage is down'), attempts: 3, at: expect.any(String) })
-    expect(avatar.url('thumb')).toBe('/missing.png')
-    const kept: Buffer[] = []
-    for await (const chunk of await avatar.stream('original')) kept.push(chunk)
-    expect(Buffer.concat(kept)).toEqual(await photo)
-  })
-
-  it('for a reason that no retry can mend fails at once', async () => {
-    const bytes = Buffer.from(await photo)
-    // damage inside the picture's data: it begins and ends well
-    const middle = Math.floor(bytes.length / 2)
-    bytes.fill(0xaa, middle, middle + 600)
-    const here = await world([User])
-    const user = await saveAvatar(here, 'avatar', Promise.resolve(bytes))
-    await here.attachments.idle()
-    expect((await fresh(here, user)).avatar.error).toMatchObject({ code: 'corrupt_image', attempts: 1 })
-    expect(here.storage.objects.size).toBeLessThanOrEqual(1)
-  })
-
-  it('when the storage loses what it took is noticed before anything local goes', async () => {
-    const storage = memoryStorage()
-    const forgetful: Storage = { ...storage, stat: async (key) => (key.includes('/thumb/') ? { size: 1 } : storage.stat(key)) }
-    const here = await world([User], { storage: forgetful })
-    const user = await saveAvatar(here)
-    await here.attachments.idle()
-    expect((await fresh(here, user)).avatar.error).toMatchObject({ code: 'not_verified' })
-    expect(await filesIn(here.staging)).not.toEqual([])
-  })
-})
 
 describe('races', () => {
   /** A storage whose writes wait until they are let through. */
@@ -262,36 +213,6 @@ describe('a processor that does not do as it is told', () => {
     const { picture } = await dataSource.getRepository(Poster).findOneByOrFail({ id: poster.id })
     expect(picture).toMatchObject({ processing: false, error: { code } })
     expect(Object.keys(picture.meta?.styles ?? {})).toEqual(['original', 'a'])
-  })
-})
-
-describe('lost jobs', () => {
-  it('are found again by the next process, once, and only when they are old enough', async () => {
-    const here = await world([User], { background: heldBackground() })
-    const users = [await saveAvatar(here), await saveAvatar(here), await saveAvatar(here)]
-    await here.attachments.close()
-
-    const next = new Attachments({ staging: diskStorage({ root: here.staging }), storage: here.storage, background: inProcessBackground() })
-    const { dataSource } = here
-    await next.connect(dataSource)
-    expect(await next.requeueLost()).toBe(0)
-    const found = await Promise.all([next.requeueLost({ olderThan: 0 }), next.requeueLost({ olderThan: 0 })])
-    expect(found[0] + found[1]).toBe(3)
-    await next.idle()
-    for (const user of users) expect((await fresh(here, user)).avatar.processing).toBe(false)
-    expect(here.storage.objects.size).toBe(6)
-    expect(await next.requeueLost({ olderThan: 0 })).toBe(0)
-    await next.close()
-  })
-
-  it('are looked for by a worker when it starts', async () => {
-    const here = await world([User], { background: inProcessBackground() })
-    const user = await saveAvatar(here, 'paper')
-    await here.attachments.idle()
-    await here.dataSource.query(`UPDATE "user" SET paper_processing = true, paper_attempted_at = '2001-01-01'`)
-    const worker = await here.attachments.work()
-    await expect.poll(async () => (await fresh(here, user)).paper.processing).toBe(false)
-    await worker.stop()
   })
 })
 

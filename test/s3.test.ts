@@ -13,16 +13,17 @@ import {
 } from '@aws-sdk/client-s3'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { clientConfig } from '../examples/services/s3'
-import { StorageError, UsageError } from '../src'
+import { type Storage, StorageError, UsageError } from '../src'
 import { type S3StorageOptions, s3Storage } from '../src/storage/s3'
+import { bytes, digest, MB, sizes, stored, streamOf } from '../src/testing/bodies'
+import { storageContract } from '../src/testing/testing'
+import { contract, elsewhere } from './support/contract'
 import { type Fault, type Rule, startFaultProxy } from './support/fault-proxy'
-import { bytes, digest, sizes, storageContract, stored, streamOf } from './support/storage-contract'
 import { newBucket } from './support/world'
 
 const server = inject('s3')
 const faithfully = describe.skipIf(!server.faithful)
 const info = { contentType: 'image/png' }
-const MB = 1024 * 1024
 
 interface SetUp extends Partial<Omit<S3StorageOptions, 'client'>> {
   /** How the client differs from a default one. */
@@ -56,13 +57,25 @@ async function setUp({ config, rule, ...options }: SetUp = {}) {
   }
 }
 
+const list = (storage: Storage) => Readable.from(storage.list?.('') ?? []).toArray()
+
 const clients: Record<string, S3ClientConfig> = {
   'a default client': {},
   'a client that adds checksums when required': { requestChecksumCalculation: 'WHEN_REQUIRED' },
 }
 
-for (const [name, config] of Object.entries(clients)) storageContract(`s3Storage with ${name}`, async () => (await setUp({ config })).storage)
-storageContract('s3Storage with a prefix', async () => (await setUp({ prefix: 'ours/and ours+only/' })).storage)
+const makeS3 = (options: SetUp) => async () => {
+  const { storage, bucket } = await setUp(options)
+  process.env['CONTRACT_S3'] = JSON.stringify({ config: clientConfig(server), bucket })
+  return storage
+}
+
+for (const [name, config] of Object.entries(clients)) contract(`s3Storage with ${name}`, storageContract(makeS3({ config })))
+contract('s3Storage with a prefix', storageContract(makeS3({ prefix: 'ours/and ours+only/' })))
+contract(
+  's3Storage, and processes that are killed',
+  storageContract(makeS3({}), elsewhere('s3')).filter(({ name }) => name.includes('killed')),
+)
 
 describe('s3Storage', () => {
   it('puts its prefix before every key', async () => {
@@ -71,6 +84,7 @@ describe('s3Storage', () => {
     await storage.write('a', bytes(20), info)
     expect(await keys()).toEqual(['a', 'ours/a'])
     expect(storage.url('a')).toMatch(/\/ours\/a$/)
+    expect(await list(storage)).toEqual([{ key: 'a', size: 20, modified: expect.any(Date) }])
     await storage.delete(['a'])
     expect(await keys()).toEqual(['a'])
   })
@@ -235,6 +249,7 @@ faithfully('s3Storage on a server that refuses', () => {
     }
     await expect(storage.read('a')).rejects.toMatchObject({ name: 'StorageError', code: 'bucket_missing' })
     await expect(storage.delete(['a'])).rejects.toMatchObject({ name: 'StorageError', code: 'bucket_missing' })
+    await expect(list(storage)).rejects.toMatchObject({ name: 'StorageError', code: 'bucket_missing' })
   })
 
   it.each([
@@ -249,6 +264,7 @@ faithfully('s3Storage on a server that refuses', () => {
     await expect(storage.read('a')).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
     await expect(storage.stat('a')).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
     await expect(storage.delete(['a'])).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
+    await expect(list(storage)).rejects.toMatchObject({ name: 'StorageError', code: 'access_denied' })
     expect(await keys()).toEqual([])
   })
 
@@ -368,25 +384,31 @@ faithfully('s3Storage on a bad line', () => {
       }
     })
 
-    it('reads, looks and deletes in spite of it', async () => {
+    it('reads, looks, lists and deletes in spite of it', async () => {
       const { storage, sound, keys } = await setUp({ rule: (_, count) => (count === 1 ? fault : undefined) })
       await sound.write('a', bytes(100), info)
       expect(await stored(storage, 'a')).toBe(digest(bytes(100)))
       expect(await storage.stat('a')).toMatchObject({ size: 100 })
+      expect(await list(storage)).toMatchObject([{ key: 'a' }])
       await storage.delete(['a'])
       expect(await keys()).toEqual([])
     })
   })
 
-  it.each(['GetObject', 'HeadObject', 'DeleteObjects'])('does not wait for ever for an answer to %s', { timeout: 10_000 }, async (operation) => {
-    const { storage } = await setUp({ rule: (asked) => (asked === operation ? 'hang' : undefined), timeout: 300 })
-    const attempts: Record<string, () => Promise<unknown>> = {
-      GetObject: () => storage.read('a'),
-      HeadObject: () => storage.stat('a'),
-      DeleteObjects: () => storage.delete(['a']),
-    }
-    await expect(attempts[operation]?.()).rejects.toMatchObject({ name: 'StorageError', code: 's3_timeout', retryable: true })
-  })
+  it.each(['GetObject', 'HeadObject', 'DeleteObjects', 'ListObjectsV2'])(
+    'does not wait for ever for an answer to %s',
+    { timeout: 10_000 },
+    async (operation) => {
+      const { storage } = await setUp({ rule: (asked) => (asked === operation ? 'hang' : undefined), timeout: 300 })
+      const attempts: Record<string, () => Promise<unknown>> = {
+        GetObject: () => storage.read('a'),
+        HeadObject: () => storage.stat('a'),
+        DeleteObjects: () => storage.delete(['a']),
+        ListObjectsV2: () => list(storage),
+      }
+      await expect(attempts[operation]?.()).rejects.toMatchObject({ name: 'StorageError', code: 's3_timeout', retryable: true })
+    },
+  )
 
   it('never passes a download that was cut for the whole object', async () => {
     const { storage, sound } = await setUp({ rule: (operation) => (operation === 'GetObject' ? 'cut' : undefined) })

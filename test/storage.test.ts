@@ -1,16 +1,29 @@
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, readlink, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { diskStorage, memoryStorage, StorageError } from '../src'
-import { bytes, digest, storageContract, stored, streamOf } from './support/storage-contract'
+import { diskStorage, memoryStorage, type Storage, StorageError, type StoredObject } from '../src'
+import { bytes, digest, MB, stored, streamOf } from '../src/testing/bodies'
+import { storageContract } from '../src/testing/testing'
+import { killWhen } from '../src/testing/victim'
+import { contract, elsewhere } from './support/contract'
 import { filesIn, folder } from './support/world'
 
 const info = { contentType: 'application/octet-stream' }
 
-storageContract('memoryStorage', async () => memoryStorage())
-storageContract('diskStorage', async () => (await disk()).storage)
+const makeDisk = async () => {
+  const { storage, root } = await disk()
+  process.env['CONTRACT_ROOT'] = root
+  return storage
+}
+
+contract(
+  'memoryStorage',
+  storageContract(async () => memoryStorage()),
+)
+contract('diskStorage', storageContract(makeDisk, elsewhere('disk')))
 
 async function disk(options: { publicUrl?: string } = {}) {
   const around = await folder()
@@ -20,11 +33,26 @@ async function disk(options: { publicUrl?: string } = {}) {
   return { storage, root, around }
 }
 
+const list = (storage: Storage, prefix = ''): Promise<StoredObject[]> => Readable.from(storage.list?.(prefix) ?? []).toArray()
+
+async function listed(storage: Storage, prefix?: string): Promise<string[]> {
+  return (await list(storage, prefix)).map(({ key }) => key).sort()
+}
+
+/** Puts an empty file at a path and makes it so many hours old. */
+async function fileOfAge(path: string, hours: number): Promise<void> {
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(path, '')
+  const then = Date.now() / 1000 - hours * 3600
+  await utimes(path, then, then)
+}
+
 describe('memoryStorage', () => {
   it('shows tests what it holds', async () => {
     const storage = memoryStorage()
     await storage.write('a', Buffer.from('x'), { contentType: 'text/plain', fileName: 'x.txt' })
-    expect(storage.objects.get('a')).toEqual({ body: Buffer.from('x'), info: { contentType: 'text/plain', fileName: 'x.txt' } })
+    const info = { contentType: 'text/plain', fileName: 'x.txt' }
+    expect(storage.objects.get('a')).toEqual({ body: Buffer.from('x'), info, modified: expect.any(Date) })
   })
 
   it('has addresses only below a public URL', () => {
@@ -55,6 +83,61 @@ describe('diskStorage', () => {
       storage.write('a/failed', streamOf(bytes(200_000), new Error('broken')), info).catch(() => undefined),
     ])
     expect(await filesIn(root)).toEqual(['a', 'a/kept'])
+  })
+
+  it('writes into a folder of unfinished files, which shows them to whoever lists it', async () => {
+    const { storage, root } = await disk()
+    const source = new PassThrough()
+    const written = storage.write('a/b', source, info)
+    source.write(bytes(1_000))
+    await expect.poll(async () => (await list(storage, '.parts/'))[0]?.size).toBe(1_000)
+    expect(await filesIn(root)).toEqual(['.parts', expect.stringMatching(/^\.parts\/[0-9a-f-]{36}$/)])
+    expect(await storage.stat('a/b')).toBeUndefined()
+    source.end()
+    await written
+    expect(await filesIn(root)).toEqual(['a', 'a/b'])
+  })
+
+  it('shows what a process that was killed left unfinished, and lets it be deleted', async () => {
+    const { storage, root } = await disk()
+    process.env['CONTRACT_ROOT'] = root
+    await killWhen(elsewhere('disk'), { do: 'write', key: 'a/b', stop: 'half-way through' }, 'stopped')
+    const left = await list(storage)
+    expect(left).toEqual([{ key: expect.stringMatching(/^\.parts\//), size: expect.any(Number), modified: expect.any(Date) }])
+    expect(left[0]?.size).toBeGreaterThan(MB)
+    await storage.delete(left.map(({ key }) => key))
+    expect(await filesIn(root)).toEqual([])
+  })
+
+  it('says so when an unfinished file was swept away, and leaves nothing', async () => {
+    const { storage, root } = await disk()
+    const source = new PassThrough()
+    const written = storage.write('a/b', source, info)
+    await expect.poll(() => listed(storage)).toHaveLength(1)
+    await storage.delete(await listed(storage, '.parts/'))
+    source.end()
+    await expect(written).rejects.toMatchObject({ name: 'StorageError', code: 'disk_failed' })
+    expect(await filesIn(root)).toEqual([])
+  })
+
+  it('clears away, when it is prepared, what nobody has written to for a day', async () => {
+    const { storage, root } = await disk()
+    await fileOfAge(join(root, '.parts', 'old'), 25)
+    await fileOfAge(join(root, '.parts', 'young'), 23)
+    await fileOfAge(join(root, 'a', 'old'), 25)
+    await storage.prepare?.()
+    expect(await listed(storage)).toEqual(['.parts/young', 'a/old'])
+    await fileOfAge(join(root, '.parts', 'young'), 25)
+    await storage.prepare?.()
+    expect(await filesIn(root)).toEqual(['a', 'a/old'])
+  })
+
+  it.each(['.parts', '.parts/x', '.PARTS/x', 'a/../.parts/x'])('keeps the folder of unfinished files to itself: %s', async (key) => {
+    const { storage, root } = await disk()
+    const source = streamOf(bytes(10))
+    await expect(storage.write(key, source, info)).rejects.toMatchObject({ name: 'StorageError', code: 'key_reserved' })
+    expect(source.destroyed).toBe(true)
+    expect(await filesIn(root)).toEqual([])
   })
 
   it('removes the folders that a failed write made, and not the root', async () => {
@@ -89,6 +172,7 @@ describe('diskStorage', () => {
       read: () => storage.read(key),
       stat: () => storage.stat(key),
       delete: () => storage.delete(['a', key]),
+      list: () => (key === '' ? storage.stat(key) : listed(storage, `${key}/`)),
       localPath: async () => storage.localPath?.(key),
     }
     for (const [name, attempt] of Object.entries(attempts)) {
@@ -210,5 +294,81 @@ describe('diskStorage', () => {
     }
     await Promise.all([1, 2, 3, 4].map(come))
     expect(await filesIn(root)).toEqual([])
+  })
+
+  it('writes many files at once', async () => {
+    const { storage, root } = await disk()
+    const keys = Array.from({ length: 200 }, (_, number) => `${number}`)
+    await Promise.all(keys.map((key) => storage.write(key, bytes(10), info)))
+    expect(await filesIn(root)).toEqual(keys.sort())
+  })
+
+  describe('listing', () => {
+    it('finds nothing where its folder is missing, or a file is in the way', async () => {
+      const { storage, root } = await disk()
+      await storage.write('a', bytes(10), info)
+      expect(await listed(storage, 'a/')).toEqual([])
+      expect(await listed(storage, 'never/')).toEqual([])
+      await rm(root, { recursive: true })
+      expect(await listed(storage)).toEqual([])
+    })
+
+    it.each(['a//', './a/', 'a/./', 'a/../a/'])('finds nothing below %s, with which no key begins', async (prefix) => {
+      const { storage } = await disk()
+      await storage.write('a/b', bytes(10), info)
+      expect(await listed(storage, prefix)).toEqual([])
+    })
+
+    it('tells when a file was written', async () => {
+      const { storage, root } = await disk()
+      await fileOfAge(join(root, 'a'), 48)
+      const [found] = await list(storage)
+      expect(Math.abs((found?.modified.getTime() ?? 0) - (Date.now() - 48 * 3600_000))).toBeLessThan(60_000)
+    })
+
+    it.skipIf(!existsSync('/proc/self/fd'))('reads a few names at a time, and lets go of the folder when nobody wants more', async () => {
+      const { storage, root } = await disk()
+      await mkdir(join(root, 'a'))
+      await Promise.all(Array.from({ length: 300 }, (_, number) => writeFile(join(root, 'a', `${number}`), '')))
+      const opened = async () => {
+        const links = (await readdir('/proc/self/fd')).map((name) => readlink(join('/proc/self/fd', name)).catch(() => ''))
+        return (await Promise.all(links)).filter((path) => path.startsWith(root))
+      }
+      for await (const _ of storage.list?.('a/') ?? []) {
+        expect(await opened()).toEqual([join(root, 'a')])
+        break
+      }
+      await expect.poll(opened).toEqual([])
+    })
+
+    it('does not mind that files and folders vanish meanwhile', async () => {
+      const { storage, root } = await disk()
+      for (const folder of ['a', 'b', 'c']) await mkdir(join(root, folder))
+      await Promise.all(Array.from({ length: 900 }, (_, number) => writeFile(join(root, 'abc'.charAt(number % 3), `${number}`), '')))
+      const found: string[] = []
+      for await (const { key } of storage.list?.('') ?? []) {
+        if (found.push(key) === 1) for (const folder of ['a', 'b', 'c']) await rm(join(root, folder), { recursive: true })
+      }
+      expect(found.length).toBeLessThan(100)
+    })
+
+    it('looks only where something can begin with the prefix', async () => {
+      const { storage, root } = await disk()
+      for (const key of ['a/b', 'a/bc/d/e', 'a/c/f', 'g/h']) await storage.write(key, bytes(10), info)
+      // a link to itself cannot be looked at
+      for (const trap of ['trap', 'a/trap', 'a/c/trap', 'g/trap']) await symlink('trap', join(root, trap))
+      expect(await listed(storage, 'a/b')).toEqual(['a/b', 'a/bc/d/e'])
+      expect(await listed(storage, 'a/bc/')).toEqual(['a/bc/d/e'])
+      await expect(listed(storage, 'a/')).rejects.toMatchObject({ name: 'StorageError', code: 'disk_failed' })
+    })
+
+    it('follows links to files and not to folders, which may lead round in circles', async () => {
+      const { storage, root } = await disk()
+      await storage.write('a/b', bytes(10), info)
+      await symlink(root, join(root, 'a', 'circle'))
+      await symlink('b', join(root, 'a', 'c'))
+      await symlink('nowhere', join(root, 'a', 'd'))
+      expect(await listed(storage)).toEqual(['a/b', 'a/c'])
+    })
   })
 })

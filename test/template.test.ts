@@ -50,7 +50,7 @@ function planned(path: string, given: Given = {}): AttachmentRecord {
       },
     },
   }
-  return planRow({ definition, entity, storage: 'default', ref: { entity, id } }, file, null)
+  return planRow({ definition, storage: 'default', ref: { entity, id, attachment: definition.property } }, file, null, new Date())
 }
 
 const keyOf = (path: string, given?: Given, style = 'thumb') => planned(path, given).meta.styles[style]?.key
@@ -384,12 +384,14 @@ describe('every key', () => {
     const older = { version: 'older', storage: 'default', keys: ['older/original'], staged: [] }
     const place = {
       definition: define('User', 'avatar', { accept: 'any' }),
-      entity: 'User',
       storage: 'default',
-      ref: { entity: 'User', id: { id: 23 } },
+      ref: { entity: 'User', id: { id: 23 }, attachment: 'avatar' },
     }
-    const after = planRow(place, before, { ...before, meta: { ...before.meta, previous: [older] } })
-    expect(after.meta.previous).toEqual([older, { version, storage: 'default', keys: [`original/${version}`, `thumb/${version}`], staged: [] }])
+    const after = planRow(place, before, { ...before, meta: { ...before.meta, previous: [older] } }, new Date())
+    expect(after.meta.previous).toEqual([
+      older,
+      { version, storage: 'default', keys: [`original/${version}`, `thumb/${version}`], staged: [], unfinished: true },
+    ])
   })
 })
 

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
-import { freePort } from './postgres'
+import { freePort } from './throw-away'
 
 export interface S3Server {
   /** What it is, for people. */

@@ -42,7 +42,7 @@ export class Attached<S extends string = never> {
   declare readonly version: string | null
   /** True from save until every style is verified in the storage. */
   declare readonly processing: boolean
-  /** When a job was last enqueued for it, or began with it. */
+  /** When a job was last enqueued for it, or was at work on it, or is to try again; null when nothing is left to do. */
   declare readonly attemptedAt: Date | null
   /** Why its job gave up; null otherwise. */
   declare readonly error: Failure | null
@@ -112,8 +112,10 @@ export class Attached<S extends string = never> {
   async stream(style: S | 'original' = 'original'): Promise<Readable> {
     const { definition, surroundings } = attachmentOf(this)
     const record = recordOf(this, style)
-    if (record?.written) return surroundings.storage(this.meta?.storage).read(record.key)
-    if (record?.staged) return surroundings.staging.read(record.staged)
+    const stored = () => surroundings.storage(this.meta?.storage).read(record?.key as string)
+    if (record?.written) return stored()
+    // this value may be older than its row: then the file has moved to the key that was planned for it
+    if (record?.staged) return surroundings.staging.read(record.staged).catch((error) => stored().catch(() => Promise.reject(error)))
     const why = this.present ? `'${style}' is not made yet` : 'no file is attached'
     throw new UsageError('not_ready', `${surroundings.entity}.${definition.property} has nothing to read: ${why}`)
   }
@@ -156,7 +158,7 @@ export function attachmentOf(value: AnyAttached): { definition: Definition; surr
 
 /** What the row knows of a style; undefined where the file has none. Throws for a name nobody declared. */
 function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
-  const styles = value.meta?.styles ?? {}
+  const styles = { ...value.meta?.next, ...value.meta?.styles }
   const record = Object.hasOwn(styles, style) ? styles[style] : undefined
   if (!record) checkStyleName((value.constructor as typeof Attached).definition, style)
   return record

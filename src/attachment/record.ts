@@ -19,6 +19,8 @@ export interface StyleRecord {
   readonly height?: number
   /** What it was asked to be. Not for the original. */
   readonly style?: Style
+  /** The version under which its key was planned, where that is not the row's: the style has outlived a `reprocess()`. */
+  readonly version?: string
 }
 
 /** The JSON column. */
@@ -27,10 +29,17 @@ export interface Meta {
   readonly storage: string
   /** The row's primary key as templates print it. */
   readonly id: string
-  readonly styles: Readonly<Record<string, StyleRecord>>
-  /** Replaced versions whose files are still to be deleted: by this version's job, once its own are safe. */
+  readonly styles: Styles
+  /** Styles that are made anew, under keys of their own: until they are all there, those in `styles` are shown. */
+  readonly next?: Styles
+  /** Replaced files that are still to be deleted: by this version's job, once its own are safe. */
   readonly previous?: readonly VersionFiles[]
+  /** How many attempts of this version's job have begun, and not come to an end. */
+  readonly begun?: number
 }
+
+/** By name. */
+export type Styles = Readonly<Record<string, StyleRecord>>
 
 /** What is written on the row of a file whose job gave up. */
 export interface Failure {
@@ -76,21 +85,33 @@ export function newVersion(): string {
   return randomBytes(16).toString('hex')
 }
 
-/** Every file that a row's version may have, in the storage and in the staging. */
-export function filesOf({ version, meta }: Pick<AttachmentRecord, 'version' | 'meta'>): VersionFiles {
-  const styles = Object.values(meta.styles)
-  return {
-    version,
-    storage: meta.storage,
-    keys: styles.map(({ key }) => key),
-    staged: styles.flatMap(({ staged }) => staged ?? []),
-  }
+/** Every file that a row's version may have, in the storage and in the staging; apart from the rest what a job may still be writing. */
+export function filesOf({ version, processing, meta }: Pick<AttachmentRecord, 'version' | 'processing' | 'meta'>): VersionFiles[] {
+  const styles = [...Object.values(meta.styles), ...Object.values(meta.next ?? {})]
+  const open = processing ? styles.filter(({ written }) => !written) : []
+  const keysOf = (some: readonly StyleRecord[]) => some.map(({ key }) => key)
+  const known = { version, storage: meta.storage, keys: keysOf(styles.filter((style) => !open.includes(style))), staged: stagedKeys(meta) }
+  return open.length > 0 ? [known, { version, storage: meta.storage, keys: keysOf(open), staged: [], unfinished: true }] : [known]
+}
+
+/** What waits in the staging. */
+export function stagedKeys({ styles }: Pick<Meta, 'styles'>): string[] {
+  return Object.values(styles).flatMap(({ staged }) => staged ?? [])
+}
+
+/**
+ * Every key that a row refers to, in the storage and in the staging: none of them may be deleted. Of what it replaced, that is what
+ * was finished, and may be shown until this version is.
+ */
+export function referredKeys(record: AttachmentRecord | null | undefined): ReadonlySet<string> {
+  const files = record ? [...filesOf(record), ...(record.meta.previous ?? []).filter(({ unfinished }) => !unfinished)] : []
+  return new Set(files.flatMap(({ keys, staged }) => [...keys, ...staged]))
 }
 
 /** What a template may ask about one style of a file; without a file, only what the declaration says. */
 export function templateContext(entity: string, attachment: string, style: string, record: AttachmentRecord | null): TemplateContext {
   if (!record) return { entity, attachment, style }
   const { fileName, version, fingerprint, updatedAt, meta } = record
-  const { contentType, style: declared } = meta.styles[style] ?? {}
-  return { entity, attachment, style, id: meta.id, version, fileName, fingerprint, updatedAt, contentType, format: declared?.format }
+  const { contentType, style: declared, version: own } = meta.styles[style] ?? meta.next?.[style] ?? {}
+  return { entity, attachment, style, id: meta.id, version: own ?? version, fileName, fingerprint, updatedAt, contentType, format: declared?.format }
 }

@@ -6,8 +6,25 @@ export interface AttachmentRef extends RowRef {
   readonly attachment: string
 }
 
-/** What a job may change. */
-export type Changes = Partial<Pick<AttachmentRecord, 'processing' | 'attemptedAt' | 'error' | 'meta'>>
+/** What a row must still be for a change of it to happen. */
+export interface Fence {
+  readonly version: string
+  readonly processing: boolean
+  /** As it was read: nobody has changed the row since. */
+  readonly attemptedAt?: Date | null
+}
+
+/** A row with a file attached. */
+export interface FoundRow {
+  readonly ref: AttachmentRef
+  readonly record: AttachmentRecord
+}
+
+/** When rows were last attempted: before a moment, or after one. */
+export interface Attempted {
+  readonly before?: Date
+  readonly after?: Date
+}
 
 /**
  * How jobs see the database: the port that `typeorm/` implements. It reads the primary, never a replica, and changes
@@ -16,13 +33,12 @@ export type Changes = Partial<Pick<AttachmentRecord, 'processing' | 'attemptedAt
 export interface Rows {
   /** The row's attachment now: null without a file, undefined without a row. */
   read(ref: AttachmentRef): Promise<AttachmentRecord | null | undefined>
-  /**
-   * The fence: changes the row only while it is at this version and still processing, in one conditional statement.
-   * Whether it did.
-   *
-   * @param untouchedSince only if no job began with it after that
-   */
-  update(ref: AttachmentRef, version: string, changes: Changes, untouchedSince?: Date): Promise<boolean>
-  /** Rows that are processing and that no job was enqueued for or began with after `before`; the longest waiting first. */
-  waiting(entity: string, attachment: string, before: Date, limit: number): Promise<ReadonlyArray<{ ref: AttachmentRef; record: AttachmentRecord }>>
+  /** Changes the row, in one conditional statement, only while it is within the fence. Whether it did. */
+  update(ref: AttachmentRef, fence: Fence, changes: Partial<AttachmentRecord>): Promise<boolean>
+  /** Rows that are processing; the longest waiting first. */
+  processing(entity: string, attachment: string, attempted: Attempted, limit: number): Promise<readonly FoundRow[]>
+  /** Rows whose job gave up; the longest ago first. */
+  failed(entity: string, attachment: string, attempted: Attempted, limit: number): Promise<readonly FoundRow[]>
+  /** Rows that are at one of these versions. */
+  atVersions(entity: string, attachment: string, versions: readonly string[]): Promise<readonly FoundRow[]>
 }

@@ -15,7 +15,6 @@ interface Task {
 /**
  * Jobs run later in the process that saved. Nothing to install; what is queued ends with the process, and
  * `requeueLost()` finds it again.
- *
  */
 export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}): BackgroundAdapter {
   let perform: Perform | undefined
@@ -23,6 +22,8 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
   const delayed = new Map<NodeJS.Timeout, Task>()
   const waiting = new Set<() => void>()
   const running = new Set<Promise<void>>()
+  /** Versions whose job is in the queue: what waits long is taken for lost, and comes again. */
+  const queued = new Set<string>()
 
   const queue = fastq.promise((task: Task) => {
     const ended = run(task).finally(() => {
@@ -34,12 +35,13 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
   }, concurrency)
 
   async function run({ job, attempt }: Task): Promise<void> {
+    if (job.kind === 'process') queued.delete(job.version)
     try {
       await perform?.(job, attempt)
     } catch (error) {
       if (!(error instanceof TryLater)) throw error
+      // after the end nobody waits for another attempt: requeueLost() will find what is left to do
       if (!closed) later({ job, attempt: attempt + 1 }, error.delay)
-      else if (job.kind === 'delete') throw error
     }
   }
 
@@ -52,6 +54,11 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
   }
 
   function push(task: Task): void {
+    const { job } = task
+    if (job.kind === 'process') {
+      if (queued.has(job.version)) return
+      queued.add(job.version)
+    }
     queue.push(task).catch((error) => process.emitWarning(`a job failed outside of its row: ${error}`, 'AttachmentWarning'))
   }
 
@@ -80,11 +87,9 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
     idle,
     async close() {
       closed = true
-      // rows say what waits to be processed, and requeueLost() finds it; of deletes nothing else knows
-      const left = [...queue.getQueue(), ...delayed.values()].filter(({ job }) => job.kind === 'delete')
+      const left = [...delayed.values()]
       for (const timer of delayed.keys()) clearTimeout(timer)
       delayed.clear()
-      queue.kill()
       left.forEach(push)
       await idle()
     },

@@ -25,6 +25,8 @@ export interface Definition {
   madeAtOnce(style: string): boolean
   /** Whether the job waits for a worker; otherwise it runs right after the commit. */
   readonly inBackground: boolean
+  /** When files stay in the storage that nothing refers to any more. */
+  readonly keepsFiles: 'never' | 'replaced' | 'always'
   readonly accept: readonly string[] | 'any'
   /** Bytes; Infinity without limit. */
   readonly maxSize: number
@@ -102,6 +104,10 @@ export function define(entity: string, property: string, options: AttachmentOpti
   const unknown = fixed && waiting?.find((name) => !fixed.some((style) => style.name === name))
   if (unknown) fail('unknown_style', `processInBackground names the style '${unknown}', which is not declared`)
 
+  for (const option of ['keepOldFiles', 'preserveFiles'] as const) {
+    if (!['boolean', 'undefined'].includes(typeof options[option])) fail('bad_option', `${option} must be true or false`)
+  }
+
   return Object.freeze({
     entity,
     property,
@@ -109,6 +115,7 @@ export function define(entity: string, property: string, options: AttachmentOpti
     stylesFor,
     madeAtOnce: (style: string) => waiting !== undefined && !waiting.includes(style),
     inBackground: later !== false,
+    keepsFiles: options.preserveFiles ? 'always' : options.keepOldFiles ? 'replaced' : 'never',
     accept,
     maxSize,
     path,

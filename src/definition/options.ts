@@ -56,6 +56,13 @@ export interface AttachmentOptions<S extends string> {
    * `{ only: [...] }`: the named styles later, the others while attaching. `false`: right after the commit.
    */
   processInBackground?: boolean | { readonly only: readonly NoInfer<S>[] }
+  /**
+   * Leaves the files in the storage when another is attached, or the file is detached. Styles that `reprocess()` replaces go in
+   * any case. Default false.
+   */
+  keepOldFiles?: boolean
+  /** The same, and also when the entity is removed. Default false. */
+  preserveFiles?: boolean
   /** Name of the storage, where the set-up has several. Default: the first. */
   storage?: string
   /** Makes the styles; several form a chain. Default `[imageProcessor()]`. */
@@ -82,6 +89,8 @@ export const optionNames = [
   'defaultUrl',
   'processingUrl',
   'processInBackground',
+  'keepOldFiles',
+  'preserveFiles',
   'storage',
   'processors',
   'columns',

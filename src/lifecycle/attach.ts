@@ -9,8 +9,8 @@ import { type Measured, measured } from '../file/measure'
 import { letGo, openSource, type Source } from '../file/source'
 import type { ProcessorInput } from '../processor/processor'
 import type { Storage } from '../storage/storage'
-import type { Format, Style } from '../style/style'
 import { contentTypeExtension } from '../template/tokens'
+import { plannedStyle } from './plan'
 
 export interface AttachOptions {
   /** What a person should see as its name. Default: the source's own, if it has one, else `file`. */
@@ -43,7 +43,7 @@ export async function receive(
     const wanted = definition.processor.reads(contentType) ? definition.stylesFor(owner) : []
     const styles: Record<string, StyleRecord> = {
       original: { key: '', contentType, written: false, staged: original, size: facts.size, width, height },
-      ...Object.fromEntries(wanted.map((style) => [style.name, planned(style, definition.processor.formatFor?.(contentType), contentType)])),
+      ...Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)])),
     }
     const now = wanted.flatMap(({ name }) => (definition.madeAtOnce(name) ? (styles[name]?.style ?? []) : []))
     for await (const made of definition.processor.process(inputFor(staging, original)(contentType), now)) {
@@ -78,15 +78,6 @@ function checkedName(name: unknown): string {
     'bad_file_name',
     `a file name must be a string, and this is ${JSON.stringify(name)}: take one name where a request sent several`,
   )
-}
-
-/** A style before it is made: its form is settled now, because its key ends in it. */
-function planned(style: Style, usual: Format | undefined, original: string): StyleRecord {
-  const writes = style.format ?? usual
-  const contentType = writes ? `image/${writes === 'jpg' ? 'jpeg' : writes}` : original
-  // an SVG's thumbnail is no SVG: where the form changes without being asked to, it is written down
-  const settled = style.format === undefined && contentType !== original ? { ...style, format: usual } : style
-  return { key: '', contentType, written: false, style: settled as Style }
 }
 
 async function stage(source: Readable, key: string, { maxSize }: Definition, staging: Storage): Promise<Measured> {

@@ -1,17 +1,41 @@
+import { type AttachmentRecord, referredKeys } from '../attachment/record'
 import type { DeleteJob, VersionFiles } from '../background/job'
+import { stagedOnly } from './left'
+import { forgetNote } from './notes'
 import type { Ports } from './ports'
+import { unsavedLifetime } from './sweep'
 
-/** Deletes all files of one version, wherever they are. */
-export async function deleteFiles({ storage, keys, staged }: VersionFiles, ports: Pick<Ports, 'staging' | 'storage'>): Promise<void> {
-  await ports.storage(storage).delete(keys)
-  await ports.staging.delete(staged)
+/**
+ * Deletes what was detached or removed, but nothing that its row refers to: then the transaction did not hold. Its note stays as
+ * long as a job may still be writing what was deleted.
+ */
+export async function deleteLeft(job: DeleteJob, ports: Ports): Promise<void> {
+  const { entity, attachment } = job
+  const { keepsFiles } = ports.definition(entity, attachment)
+  const doomed: VersionFiles[] = []
+  for (const { id, files } of job.rows) {
+    const record = await ports.rows.read({ entity, id, attachment })
+    // a row that was not removed after all may have been given another file since, and then these are kept
+    doomed.push(...unreferred(keepsFiles !== 'never' && record !== undefined ? stagedOnly(files) : files, record))
+  }
+  await deleteFiles(doomed, ports)
+  const over = ports.now().getTime() - Date.parse(job.at) > unsavedLifetime
+  if (over || !doomed.some(({ unfinished, keys }) => unfinished && keys.length > 0)) await forgetNote(job.note, ports.staging)
 }
 
-/** Deletes what was detached or removed, unless the row turns out to refer to it after all: its transaction did not hold. */
-export async function deleteLeft(job: DeleteJob, ports: Ports): Promise<void> {
-  const record = await ports.rows.read({ entity: job.entity, id: job.id, attachment: job.attachment })
-  const kept = new Set([record?.version, ...(record?.meta.previous ?? []).map(({ version }) => version)])
-  for (const files of job.files) {
-    if (!kept.has(files.version)) await deleteFiles(files, ports)
+/** Deletes files, wherever they are: as few requests as can be. */
+export async function deleteFiles(files: readonly VersionFiles[], { storage, staging }: Pick<Ports, 'staging' | 'storage'>): Promise<void> {
+  for (const name of new Set(files.map((file) => file.storage))) {
+    const keys = files.flatMap((file) => (file.storage === name ? file.keys : []))
+    if (keys.length > 0) await storage(name).delete(keys)
   }
+  const staged = files.flatMap((file) => file.staged)
+  if (staged.length > 0) await staging.delete(staged)
+}
+
+/** The same files without those that a row refers to. */
+export function unreferred(files: readonly VersionFiles[], record: AttachmentRecord | null | undefined): VersionFiles[] {
+  const referred = referredKeys(record)
+  const free = (key: string) => !referred.has(key)
+  return files.map((file) => ({ ...file, keys: file.keys.filter(free), staged: file.staged.filter(free) }))
 }

@@ -15,15 +15,25 @@ export interface Intent {
   readonly file: AttachmentRecord | null
 }
 
+/** An intent that may still be carried out. */
+export interface OpenIntent extends Intent {
+  /** Its COMMIT was sent, and no answer has come: it may be saved, and by now even be replaced. */
+  readonly uncertain: boolean
+}
+
 export interface Intents {
   add(intent: Intent): void
-  get(version: string): Intent | undefined
+  get(version: string): OpenIntent | undefined
+  /** Its transaction is about to commit. */
+  committing(version: string): void
+  /** That COMMIT was refused: it can be saved again. */
+  reopen(version: string): void
   /** Its transaction has committed: it cannot be saved again. */
   consume(version: string): void
 }
 
 export function intents(now: () => number = Date.now): Intents {
-  const held = new Map<string, { intent: Intent; until: number }>()
+  const held = new Map<string, { intent: OpenIntent; until: number }>()
 
   /** Insertion order is age order: what is too old stands in front. */
   function forgetOld(): void {
@@ -33,15 +43,22 @@ export function intents(now: () => number = Date.now): Intents {
     }
   }
 
+  function mark(version: string, uncertain: boolean): void {
+    const entry = held.get(version)
+    if (entry) entry.intent = { ...entry.intent, uncertain }
+  }
+
   return {
     add(intent) {
       forgetOld()
-      held.set(intent.version, { intent, until: now() + lifetime })
+      held.set(intent.version, { intent: { ...intent, uncertain: false }, until: now() + lifetime })
     },
     get(version) {
       forgetOld()
       return held.get(version)?.intent
     },
+    committing: (version) => mark(version, true),
+    reopen: (version) => mark(version, false),
     consume: (version) => void held.delete(version),
   }
 }

@@ -1,32 +1,65 @@
 import { TryLater } from '../background/adapter'
-import type { Job, ProcessJob } from '../background/job'
-import { AttachmentError, messageOf } from '../errors'
+import { checkJob, type DeleteJob, type ProcessJob } from '../background/job'
+import { AttachmentError, isRetryable, messageOf, StorageError } from '../errors'
 import { deleteLeft } from './delete'
+import { type FencedRow, fencedRow, Overtaken } from './fence'
 import type { Ports } from './ports'
-import { processFile } from './process'
-import { warn } from './send'
+import { processFile, settle } from './process'
 
 /**
  * Does one job. Rejects with `TryLater` as long as another attempt may help; after the last one, and at once for what
- * no retry can mend, the file counts as failed, and its row says why.
+ * no retry can mend, the file counts as failed, and its row says why. Rejects with anything else where no row can say it.
  *
+ * @param given a job as a queue brought it; refused with `bad_job`, before anything is done, when it is none
  * @param attempt counts from 1
  */
-export async function perform(job: Job, attempt: number, ports: Ports): Promise<void> {
+export async function perform(given: unknown, attempt: number, ports: Ports): Promise<void> {
+  const job = checkJob(given)
+  await (job.kind === 'process' ? performProcess(job, attempt, ports) : performDelete(job, attempt, ports))
+}
+
+async function performProcess(job: ProcessJob, attempt: number, ports: Ports): Promise<void> {
+  const ref = { entity: job.entity, id: job.id, attachment: job.attachment }
+  const row = fencedRow(ref, job.version, ports)
+  const unlessOvertaken = async (work: Promise<unknown>) => {
+    await work.catch((error) => {
+      if (!(error instanceof Overtaken)) throw error
+      return settle(job, ref, ports)
+    })
+  }
   try {
-    await (job.kind === 'process' ? processFile(job, ports) : deleteLeft(job, ports))
+    await unlessOvertaken(processFile(ref, row, ports))
   } catch (error) {
-    const retryable = error instanceof AttachmentError ? error.retryable : true
-    if (retryable && attempt < ports.retry.attempts) throw new TryLater(ports.retry.backoff(attempt), error)
-    if (job.kind === 'process') return fail(job, error, attempt, ports)
-    const left = job.files.flatMap(({ storage, keys }) => keys.map((key) => `${storage}: ${key}`)).join(', ')
-    warn(`nothing refers any more to these files of ${job.entity}.${job.attachment}, and they could not be deleted (${messageOf(error)}): ${left}`)
+    const delay = delayBefore(error, attempt, ports)
+    if (delay === undefined) return unlessOvertaken(fail(row, error, attempt, ports))
+    // until then nobody is to call it lost; and this attempt has come to its end
+    const due = new Date(ports.now().getTime() + delay)
+    await row.change(({ meta }) => ({ attemptedAt: due, meta: { ...meta, begun: Math.max(0, (meta.begun ?? 0) - 1) } })).catch(() => undefined)
+    throw new TryLater(delay, error)
   }
 }
 
 /** The original stays where it is staged; nothing waits for this file any more. */
-async function fail(job: ProcessJob, error: unknown, attempts: number, { rows }: Ports): Promise<void> {
+async function fail(row: FencedRow, error: unknown, attempts: number, { now }: Ports): Promise<void> {
   const code = error instanceof AttachmentError ? error.code : 'unexpected'
-  const failure = { code, message: messageOf(error).slice(0, 1000), attempts, at: new Date().toISOString() }
-  await rows.update({ entity: job.entity, id: job.id, attachment: job.attachment }, job.version, { processing: false, error: failure })
+  const failure = { code, message: messageOf(error).slice(0, 1000), attempts, at: now().toISOString() }
+  await row.change(() => ({ processing: false, error: failure }))
+}
+
+async function performDelete(job: DeleteJob, attempt: number, ports: Ports): Promise<void> {
+  try {
+    await deleteLeft(job, ports)
+  } catch (error) {
+    const delay = delayBefore(error, attempt, ports)
+    if (delay !== undefined) throw new TryLater(delay, error)
+    const left = job.rows.flatMap(({ files }) => files.flatMap(({ storage, keys }) => keys.map((key) => `${storage}: ${key}`)))
+    const some = left.length > 10 ? [...left.slice(0, 10), `and ${left.length - 10} more`] : left
+    const what = `nothing refers any more to these files of ${job.entity}.${job.attachment}, and they could not be deleted`
+    throw new StorageError('not_deleted', `${what} (${messageOf(error)}): ${some.join(', ')}`, { cause: error })
+  }
+}
+
+/** Milliseconds to the next attempt; undefined when there is none. */
+function delayBefore(error: unknown, attempt: number, { retry }: Ports): number | undefined {
+  return isRetryable(error) && attempt < retry.attempts ? retry.backoff(attempt) : undefined
 }

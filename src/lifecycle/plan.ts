@@ -1,40 +1,82 @@
-import { type AttachmentRecord, filesOf, templateContext } from '../attachment/record'
-import type { DeleteJob, ProcessJob, RowRef, VersionFiles } from '../background/job'
+import { type AttachmentRecord, newVersion, type StyleRecord, type Styles, stagedKeys, templateContext } from '../attachment/record'
+import type { AttachmentRef } from '../attachment/rows'
+import type { ProcessJob, RowRef } from '../background/job'
 import type { Definition } from '../definition/definition'
+import type { Style } from '../style/style'
+import { leftFiles } from './left'
 
 /** Which columns are meant, and how templates name their owner. */
 export interface Place {
   readonly definition: Definition
-  /** The entity's class name. */
-  readonly entity: string
-  /** Its storage's name. */
+  readonly ref: AttachmentRef
+  /** The storage's name. */
   readonly storage: string
-  readonly ref: RowRef
 }
 
 /**
  * A received file, as its row is to say it: with the keys, which need the row's id. What the row held before moves
  * along, so that no crash can forget to delete it.
  */
-export function planRow({ definition, entity, storage, ref }: Place, file: AttachmentRecord, before: AttachmentRecord | null): AttachmentRecord {
-  const meta = { ...file.meta, storage, id: printedId(ref.id) }
-  const withId = { ...file, meta }
-  const keys = Object.entries(meta.styles).map(([name, style]) => {
-    const key = keyFor(definition, withId, templateContext(entity, definition.property, name, withId))
+export function planRow(place: Place, file: AttachmentRecord, before: AttachmentRecord | null, now: Date): AttachmentRecord {
+  const { definition, storage, ref } = place
+  const withId = { ...file, meta: { ...file.meta, storage, id: printedId(ref.id) } }
+  const styles = withKeys(place, withId, withId.meta.styles)
+  const previous = before ? leftFiles(before, definition.keepsFiles !== 'never') : []
+  return { ...file, attemptedAt: now, meta: { ...withId.meta, styles, ...(previous.length > 0 && { previous }) } }
+}
+
+/**
+ * A stored file some of whose styles are to be made anew. It gets a new version, so that no earlier job can touch it; the
+ * new styles get keys of their own; everything else stays where it is.
+ */
+export function planAnew(place: Place, record: AttachmentRecord, wanted: readonly Style[], now: Date): AttachmentRecord {
+  const { definition } = place
+  const { contentType, meta, version } = record
+  const { next: given = {}, begun: _, ...rest } = meta
+  // what is stored needs its staged copy no more; and a sweep asks for staged files by the version that they came with
+  const styles = mapStyles(meta.styles, ({ staged: __, ...style }) => ({ version, ...style }))
+  const anew = Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)]))
+  // what an earlier call has asked for and no job has brought to its end
+  const kept = Object.fromEntries(Object.entries(mapStyles(given, (style) => ({ version, ...style }))).filter(([name]) => !(name in anew)))
+  const dropped = Object.entries(given).flatMap(([name, { key }]) => (name in anew ? [key] : []))
+  const left = { version, storage: meta.storage, keys: dropped, staged: stagedKeys(meta) }
+  const previous = [...(meta.previous ?? []), ...(left.keys.length + left.staged.length > 0 ? [left] : [])]
+  const fresh = { ...record, version: newVersion(), meta: { ...rest, styles, next: anew } }
+  return {
+    ...fresh,
+    processing: true,
+    error: null,
+    attemptedAt: now,
+    meta: { ...rest, styles, next: { ...kept, ...withKeys(place, fresh, anew) }, ...(previous.length > 0 && { previous }) },
+  }
+}
+
+function mapStyles(styles: Styles, map: (style: StyleRecord) => StyleRecord): Styles {
+  return Object.fromEntries(Object.entries(styles).map(([name, style]) => [name, map(style)]))
+}
+
+/** A style before it is made: its form is settled now, because its key ends in it. */
+export function plannedStyle(style: Style, { processor }: Definition, original: string): StyleRecord {
+  const usual = processor.formatFor?.(original)
+  const writes = style.format ?? usual
+  const contentType = writes ? `image/${writes === 'jpg' ? 'jpeg' : writes}` : original
+  // an SVG's thumbnail is no SVG: where the form changes without being asked to, it is written down
+  const settled = style.format === undefined && contentType !== original ? { ...style, format: usual } : style
+  return { key: '', contentType, written: false, style: settled as Style }
+}
+
+/** The job of a file that is processing: it writes what is not there yet. */
+export function processJob(ref: AttachmentRef, { version, meta }: AttachmentRecord): ProcessJob {
+  const todo = [...Object.values(meta.styles), ...Object.values(meta.next ?? {})].filter(({ written }) => !written)
+  return { kind: 'process', ...ref, version, storage: meta.storage, keys: todo.map(({ key }) => key), staged: stagedKeys(meta) }
+}
+
+function withKeys({ definition, ref }: Place, record: AttachmentRecord, styles: Styles): Styles {
+  const keyed = Object.entries(styles).map(([name, style]) => {
+    const key = keyFor(definition, record, templateContext(ref.entity, definition.property, name, { ...record, meta: { ...record.meta, styles } }))
     return [name, { ...style, key }] as const
   })
-  const previous = before ? [...(before.meta.previous ?? []), filesOf(before)] : []
-  return { ...file, attemptedAt: new Date(), meta: { ...meta, styles: Object.fromEntries(keys), ...(previous.length > 0 && { previous }) } }
-}
-
-export function processJob({ definition, ref }: Place, record: AttachmentRecord): ProcessJob {
-  return { kind: 'process', ...ref, attachment: definition.property, ...filesOf(record) }
-}
-
-/** The end of a file that was detached, or whose row is removed. */
-export function deleteJob({ definition, ref }: Place, record: AttachmentRecord): DeleteJob {
-  const files: VersionFiles[] = [...(record.meta.previous ?? []), filesOf(record)]
-  return { kind: 'delete', ...ref, attachment: definition.property, files }
+  return Object.fromEntries(keyed)
 }
 
 /**

@@ -12,6 +12,10 @@ export interface Ports {
   /** Throws a `UsageError` for an attachment that does not exist. */
   definition(entity: RowRef['entity'], attachment: string): Definition
   readonly retry: RetryPolicy
+  /** The clock. */
+  now(): Date
+  /** Does a task again and again, so many milliseconds apart, until what it returns is called. */
+  every(interval: number, task: () => void): () => void
 }
 
 export interface RetryPolicy {

@@ -1,113 +1,114 @@
-import { Readable } from 'node:stream'
-import { type AttachmentRecord, filesOf, type StyleRecord, templateContext } from '../attachment/record'
+import { type AttachmentRecord, type Styles, stagedKeys } from '../attachment/record'
 import type { AttachmentRef } from '../attachment/rows'
-import type { ProcessJob } from '../background/job'
-import type { Definition } from '../definition/definition'
-import { StorageError } from '../errors'
-import type { ProcessorInput } from '../processor/processor'
-import type { Storage } from '../storage/storage'
-import type { Style } from '../style/style'
-import { builtInTokens } from '../template/tokens'
-import { deleteFiles } from './delete'
+import type { ProcessJob, VersionFiles } from '../background/job'
+import { isRetryable, ProcessingError } from '../errors'
+import { deleteFiles, unreferred } from './delete'
+import { type FencedRow, fencedRow, Overtaken } from './fence'
+import { deleteJobs, noteKey } from './left'
+import { forgetNote, writeNotes } from './notes'
 import type { Ports } from './ports'
+import { store } from './store'
+
+/** How often a running job says that it is alive: a fraction of what `requeueLost()` waits. Milliseconds. */
+const heartbeat = 60_000
+
+/** After so many attempts that ended with their process a file counts as what kills workers. */
+const mostBegun = 20
 
 /**
  * Does the work of one saved file: makes its styles, brings everything to the storage, verifies it there, and only then
- * clears `processing` and removes the staged files. Every change of the row is fenced by the version. A job that comes
- * late, or twice, or for a row that is gone, ends quietly.
+ * clears `processing` and removes the staged files. What an attempt has verified is recorded, and not made again by the next.
  */
-export async function processFile(job: ProcessJob, ports: Ports): Promise<void> {
-  const { rows, staging } = ports
-  const definition = ports.definition(job.entity, job.attachment)
-  const ref: AttachmentRef = { entity: job.entity, id: job.id, attachment: job.attachment }
-  const change = (changes: Parameters<typeof rows.update>[2]) => rows.update(ref, job.version, changes)
-
-  if (!(await change({ attemptedAt: new Date() }))) return settle(job, ref, ports)
-  const record = await rows.read(ref)
-  if (record?.version !== job.version) return settle(job, ref, ports)
-
-  let styles: Record<string, StyleRecord>
-  try {
-    styles = await store(record, job.entity, definition, staging, ports.storage(record.meta.storage))
-  } catch (error) {
-    // a twin of this job may have finished, and removed the staged file that this one was reading
-    const now = await rows.read(ref)
-    if (now?.version === job.version && now.processing) throw error
-    return settle(job, ref, ports)
+export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Ports): Promise<void> {
+  const { staging } = ports
+  const definition = ports.definition(ref.entity, ref.attachment)
+  const record = await row.change(({ meta }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
+  const { begun = 0 } = record.meta
+  if (begun > mostBegun) {
+    const what = `${begun - 1} attempts began and came to no end: the file may be too much for the worker's memory or time`
+    throw new ProcessingError('worker_died', `${what}. Once that is mended, attachments.retry() tries again`)
   }
 
-  const { previous, ...meta } = record.meta
-  if (previous) {
+  const rest = ports.every(heartbeat, () => void row.change(() => ({})).catch(() => undefined))
+  const { written, errors } = await store({ definition, ref }, record, staging, ports.storage(record.meta.storage)).finally(rest)
+  if (errors.length > 0) {
+    await row.change(({ meta }) => ({ meta: withWritten(meta, written) }))
+    throw errors.find(isRetryable) ?? errors[0]
+  }
+
+  let { meta } = record
+  if (meta.previous || meta.next) {
     // first the new URLs, then the end of the old files, and only then is nothing left to do; the staged files stay on
     // record until the end, for whoever may replace this version meanwhile
-    if (!(await change({ meta: { ...meta, styles, previous } }))) return settle(job, ref, ports)
-    for (const files of previous) await deleteFiles(files, ports)
+    meta = (await row.change((now) => ({ meta: withoutNext(withWritten(now.meta, written), now.version) }))).meta
+    await deletePrevious(ref, meta.previous ?? [], ports)
   }
-  if (!(await change({ processing: false, error: null, meta: { ...meta, styles: unstaged(styles) } }))) return settle(job, ref, ports)
-  await staging.delete(filesOf(record).staged)
+  let ended: readonly VersionFiles[] = []
+  await row.change((now) => {
+    const { previous = [], begun: _, ...rest } = withWritten(now.meta, written)
+    const open = new Set(previous.flatMap(({ version, unfinished }) => (unfinished ? [version] : [])))
+    ended = previous.filter(({ version }) => !open.has(version))
+    return { processing: false, error: null, attemptedAt: null, meta: { ...rest, styles: unstaged(rest.styles) } }
+  })
+  // with the notes of what can no longer be written, and of a removal of this very file that did not hold
+  const notes = [record, ...ended].map(({ version }) => noteKey(version))
+  await staging.delete([...stagedKeys(record.meta), ...notes])
 }
 
-/** The row did not take this job's change: find out why, and leave nothing of this version that no row refers to. */
-async function settle(job: ProcessJob, ref: AttachmentRef, ports: Ports): Promise<void> {
+/** The row takes no more changes of this job: find out why, and leave nothing that this job wrote and no row refers to. */
+export async function settle(job: ProcessJob, ref: AttachmentRef, ports: Ports): Promise<void> {
   const record = await ports.rows.read(ref)
-  if (record?.version !== job.version) {
-    // the staged files stay: a transaction that was rolled back may be tried again with them
-    await ports.storage(job.storage).delete(job.keys)
-  } else if (record.processing) {
-    throw new StorageError('row_unchanged', `the row of ${ref.entity}.${ref.attachment} did not take a change that it should have taken`)
-  } else if (!record.error) {
-    await ports.staging.delete(job.staged)
+  if (record?.version === job.version) {
+    // finished by a twin of this job, who may have died before it could clean up
+    if (!record.processing && !record.error) await ports.staging.delete(job.staged)
+    return
   }
+  // this may be a late twin of the job that brought what is to be kept; what is not has a note
+  if (ports.definition(job.entity, job.attachment).keepsFiles !== 'never') return
+  // the staged files stay: a transaction that was rolled back may be tried again with them
+  await deleteFiles(unreferred([{ ...job, staged: [] }], record), ports)
+  await endPrevious(ref, job.version, record, ports)
+  await forgetNote(noteKey(job.version), ports.staging)
 }
 
-/** Brings every style to the storage, the original too, each as soon as it is there; what the row says of them then. */
-async function store(record: AttachmentRecord, entity: string, { property, processor }: Definition, staging: Storage, storage: Storage) {
-  const { styles } = record.meta
-  const sending: Promise<readonly [string, StyleRecord]>[] = []
-
-  async function send(name: string, style: StyleRecord, body: Parameters<Storage['write']>[1]) {
-    const { key, contentType, size } = style
-    const fileName = name === 'original' ? record.fileName : builtInTokens['filename']?.(templateContext(entity, property, name, record))
-    try {
-      await storage.write(key, body, { contentType, size, fileName })
-    } finally {
-      if (body instanceof Readable) body.destroy()
-    }
-    const found = await storage.stat(key)
-    if (found?.size !== size) {
-      throw new StorageError('not_verified', `'${key}' should have ${size} bytes, and the storage holds ${found ? `${found.size}` : 'nothing'}`)
-    }
-    return [name, { ...style, written: true }] as const
-  }
-  function start(...sent: Parameters<typeof send>): void {
-    const transfer = send(...sent)
-    transfer.catch(() => undefined)
-    sending.push(transfer)
-  }
-
+/** Tells whoever has replaced a version, and is to delete its files, that no job is writing them any more. */
+async function endPrevious(ref: AttachmentRef, ended: string, successor: AttachmentRecord | null | undefined, ports: Ports): Promise<void> {
+  if (!successor?.processing || !successor.meta.previous?.some(({ version }) => version === ended)) return
+  const finished = ({ unfinished, ...files }: VersionFiles): VersionFiles =>
+    files.version === ended || !unfinished ? files : { ...files, unfinished }
   try {
-    const wanted: Style[] = []
-    for (const [name, style] of Object.entries(styles)) {
-      if (style.staged !== undefined) start(name, style, await staging.read(style.staged))
-      else if (style.style) wanted.push(style.style)
-    }
-    for await (const made of processor.process(stagedOriginal(record, staging), wanted)) {
-      const planned = styles[made.style.name] as StyleRecord
-      const { contentType, width, height } = made
-      start(made.style.name, { ...planned, contentType, width, height, size: made.body.length }, made.body)
-    }
-  } finally {
-    // nothing of this job goes on after its end, whatever the end is
-    await Promise.allSettled(sending)
+    await fencedRow(ref, successor.version, ports).change(({ meta }) => ({ meta: { ...meta, previous: meta.previous?.map(finished) } }))
+  } catch (error) {
+    if (!(error instanceof Overtaken)) throw error
+    await endPrevious(ref, ended, await ports.rows.read(ref), ports)
   }
-  return { ...styles, ...Object.fromEntries(await Promise.all(sending)) }
 }
 
-function unstaged(styles: Record<string, StyleRecord>): Record<string, StyleRecord> {
+async function deletePrevious(ref: AttachmentRef, previous: readonly VersionFiles[], ports: Ports): Promise<void> {
+  const unfinished = previous.filter((files) => files.unfinished)
+  await writeNotes(deleteJobs([{ ref, files: unfinished }], ports.now()), ports.staging)
+  await deleteFiles(previous, ports)
+}
+
+type Meta = AttachmentRecord['meta']
+
+/** What is verified is said to be there. */
+function withWritten(meta: Meta, written: Styles): Meta {
+  const known = (styles: Styles) => Object.fromEntries(Object.entries(styles).map(([name, style]) => [name, sameKey(written[name], style) ?? style]))
+  return { ...meta, styles: known(meta.styles), ...(meta.next && { next: known(meta.next) }) }
+}
+
+function sameKey(written: Styles[string] | undefined, { key }: Styles[string]): Styles[string] | undefined {
+  return written?.key === key ? written : undefined
+}
+
+/** Styles that were made anew take the place of those before, which are left to be deleted. */
+function withoutNext({ next = {}, previous = [], ...meta }: Meta, version: string): Meta {
+  const keys = Object.keys(next).flatMap((name) => meta.styles[name]?.key ?? [])
+  const replaced = keys.length > 0 ? [{ version, storage: meta.storage, keys, staged: [] }] : []
+  return { ...meta, styles: { ...meta.styles, ...next }, previous: [...previous, ...replaced] }
+}
+
+function unstaged(styles: Styles): Styles {
   return Object.fromEntries(Object.entries(styles).map(([name, { staged: _, ...style }]) => [name, style]))
-}
-
-function stagedOriginal({ contentType, meta }: AttachmentRecord, staging: Storage): ProcessorInput {
-  const key = meta.styles['original']?.staged as string
-  return { contentType, path: staging.localPath?.(key), open: () => staging.read(key) }
 }

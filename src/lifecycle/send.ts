@@ -2,12 +2,12 @@ import type { BackgroundAdapter } from '../background/adapter'
 import type { Job } from '../background/job'
 import { messageOf } from '../errors'
 
-/** How long a commit waits for a queue; then the row's own `processing` is left to bring the job back. Milliseconds. */
+/** How long a commit waits for a queue, or for the staging. Milliseconds. */
 const patience = 2_000
 
 /**
  * Hands a job whose row is committed over to its adapter. Never rejects: the file is safe by now, and `requeueLost()` finds
- * the rows whose job a queue did not take.
+ * what a queue did not take.
  *
  * @param performHere does the job on the spot, for adapters without a queue; that may take its time
  * @returns whether it was done on the spot
@@ -20,20 +20,27 @@ export async function send(job: Job, adapter: BackgroundAdapter, performHere: ()
       return performHere()
     })
   const sent = enqueue()
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve, reject) => {
-    timer = setTimeout(() => (here ? resolve(sent) : reject(new Error(`the queue did not answer within ${patience} ms`))), patience)
-  })
   try {
-    await Promise.race([sent, late])
+    await inTime(sent, 'the queue', () => here)
   } catch (error) {
-    sent.catch(() => undefined)
-    const rescue = job.kind === 'process' ? ', requeueLost() will find its row again' : ''
-    warn(`the ${job.kind} job of ${job.entity}.${job.attachment} could not be sent${rescue}: ${messageOf(error)}`)
+    const rescue = job.kind === 'process' || job.note ? ', requeueLost() will find it again' : ''
+    warn(`the ${job.kind} job of ${job.entity}.${job.attachment} could not be ${here ? 'done' : 'sent'}${rescue}: ${messageOf(error)}`)
+  }
+  return here ? 'performed' : 'sent'
+}
+
+/** Waits for something, but not for ever, unless it `mayTakeLonger`. */
+export async function inTime<T>(work: Promise<T>, what: string, mayTakeLonger: () => boolean = () => false): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<T>((resolve, reject) => {
+    timer = setTimeout(() => (mayTakeLonger() ? resolve(work) : reject(new Error(`${what} did not answer within ${patience} ms`))), patience)
+  })
+  work.catch(() => undefined)
+  try {
+    return await Promise.race([work, late])
   } finally {
     clearTimeout(timer)
   }
-  return here ? 'performed' : 'sent'
 }
 
 /** Says what went wrong where nobody waits for an answer. */

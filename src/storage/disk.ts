@@ -1,19 +1,24 @@
-import { randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, rm, rmdir, stat, unlink } from 'node:fs/promises'
+import { mkdir, open, stat, unlink } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { messageOf, StorageError } from '../errors'
+import { isFolder, isMissing, moveTo, removeEmptyFolders } from './folders'
+import { isPart, partsFolder, removeAbandonedParts, withPart } from './parts'
 import { type Storage, urlBelow } from './storage'
+import { walk } from './walk'
 
 export interface DiskStorageOptions {
-  /** The folder below which everything lies; made when missing. A relative path starts at the working directory. */
+  /** The folder below which everything lies, on one file system; made when missing. A relative path starts at the working directory. */
   root: string
   /** Where a web server shows that folder, such as `/uploads`. Left out, nothing in it has a URL. */
   publicUrl?: string
 }
 
-/** Files below a folder of this machine. A file appears under its key whole and synced to disk, or not at all. */
+/**
+ * Files below a folder of this machine. A file appears under its key whole and synced to disk, or not at all; until it is
+ * whole it lies in `.parts` below the root. What a killed process leaves there is removed by `prepare()` after a day.
+ */
 export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
   const base = resolve(root)
 
@@ -27,25 +32,28 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
     return path
   }
 
+  function placeOf(key: string): string {
+    const path = pathOf(key)
+    if (!isPart(relative(base, path))) return path
+    throw new StorageError('key_reserved', `key '${key}' lies in ${join(base, partsFolder)}, which is for unfinished files: choose another`)
+  }
+
   return {
     async prepare() {
       await failing(`cannot make the folder ${base}`, mkdir(base, { recursive: true }))
+      await failing(`cannot clear up ${join(base, partsFolder)}`, removeAbandonedParts(base))
     },
 
     async write(key, body) {
-      let written: { path: string; temporary: string } | undefined
       try {
-        const path = pathOf(key)
-        written = { path, temporary: join(dirname(path), `.${randomUUID()}.part`) }
-        await fill(await createIn(written.temporary), body)
-        await rename(written.temporary, path)
-        await syncFolder(dirname(path))
-      } catch (error) {
+        const path = placeOf(key)
+        const written = withPart(base, body, (part) => moveTo(path, part))
+        await failing(`cannot write ${path}`, written).catch(async (error) => {
+          await removeEmptyFolders(dirname(path), base)
+          throw error
+        })
+      } finally {
         if (body instanceof Readable) body.destroy()
-        if (!written) throw error
-        await rm(written.temporary, { force: true }).catch(() => undefined)
-        await removeEmptyFolders(dirname(written.path), base)
-        throw asStorageError(`cannot write ${written.path}`, error)
       }
     },
 
@@ -55,7 +63,8 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
         if (isMissing(error)) return undefined
         throw asStorageError(`cannot read ${path}`, error)
       })
-      if (file && (await file.stat()).isFile()) return createReadStream(path, { fd: file, highWaterMark: 256 * 1024 })
+      const found = await file?.stat().catch(() => undefined)
+      if (file && found?.isFile()) return createReadStream(path, { fd: file, highWaterMark: 256 * 1024 })
       await file?.close()
       throw new StorageError('object_missing', `there is no file ${path}`)
     },
@@ -78,53 +87,20 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
       }
     },
 
+    async *list(prefix) {
+      const above = prefix.slice(0, prefix.lastIndexOf('/') + 1)
+      const folder = above === '' ? base : pathOf(above)
+      // no key is spelt with '.', '..' or nothing between two slashes
+      if (above !== '' && above !== `${relative(base, folder).split(sep).join('/')}/`) return
+      try {
+        yield* walk(folder, above, prefix.slice(above.length))
+      } catch (error) {
+        throw asStorageError(`cannot list ${folder}`, error)
+      }
+    },
+
     url: (key) => (publicUrl === undefined ? null : urlBelow(publicUrl, key)),
     localPath: pathOf,
-  }
-}
-
-/** A new file. Somebody who clears empty folders away may take ours while it is made, or before it is used: then once more. */
-async function createIn(path: string, tries = 5): Promise<FileHandle> {
-  try {
-    await mkdir(dirname(path), { recursive: true })
-    return await open(path, 'wx')
-  } catch (error) {
-    if (isMissing(error) && tries > 1) return createIn(path, tries - 1)
-    throw error
-  }
-}
-
-async function fill(file: FileHandle, body: Readable | Uint8Array): Promise<void> {
-  try {
-    for await (const chunk of body instanceof Readable ? body : [body]) await file.writeFile(chunk)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-}
-
-function isMissing(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false
-}
-
-/** Makes the new name itself survive a power cut; file systems that cannot (Windows) are left alone. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path).catch(() => undefined)
-  await folder?.sync().catch(() => undefined)
-  await folder?.close()
-}
-
-async function removeEmptyFolders(path: string, base: string): Promise<void> {
-  for (let folder = path; folder.startsWith(base + sep); folder = dirname(folder)) {
-    const removed = await rmdir(folder).then(
-      () => true,
-      (error) => error.code === 'ENOENT',
-    )
-    if (!removed) return
   }
 }
 

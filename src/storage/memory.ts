@@ -2,18 +2,26 @@ import { Readable } from 'node:stream'
 import { StorageError } from '../errors'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
+export interface MemoryObject {
+  readonly body: Buffer
+  readonly info: ObjectInfo
+  /** When it was written. */
+  readonly modified: Date
+}
+
 export interface MemoryStorage extends Storage {
   /** Everything that is held, by key: for tests to look at. */
-  readonly objects: ReadonlyMap<string, { readonly body: Buffer; readonly info: ObjectInfo }>
+  readonly objects: ReadonlyMap<string, MemoryObject>
 }
 
 /** Keeps objects in this process: for tests. `publicUrl` is only put before the key, nothing serves it. */
 export function memoryStorage({ publicUrl }: { publicUrl?: string } = {}): MemoryStorage {
-  const objects = new Map<string, { body: Buffer; info: ObjectInfo }>()
+  const objects = new Map<string, MemoryObject>()
   return {
     objects,
     async write(key, body, info) {
-      objects.set(key, { body: body instanceof Readable ? Buffer.concat(await body.toArray()) : Buffer.from(body), info })
+      const whole = body instanceof Readable ? Buffer.concat(await body.toArray()) : Buffer.from(body)
+      objects.set(key, { body: whole, info, modified: new Date() })
     },
     async read(key) {
       const object = objects.get(key)
@@ -26,6 +34,9 @@ export function memoryStorage({ publicUrl }: { publicUrl?: string } = {}): Memor
     },
     async delete(keys) {
       for (const key of keys) objects.delete(key)
+    },
+    async *list(prefix) {
+      for (const [key, { body, modified }] of [...objects]) if (key.startsWith(prefix)) yield { key, size: body.length, modified }
     },
     url: (key) => (publicUrl === undefined ? null : urlBelow(publicUrl, key)),
   }

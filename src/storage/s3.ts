@@ -5,6 +5,7 @@ import {
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListObjectsV2Command,
   PutObjectCommand,
   type PutObjectCommandInput,
   type S3Client,
@@ -136,6 +137,19 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
           if (refused) throw Object.assign(new Error(`${refused.Key}: ${refused.Message ?? refused.Code}`), { name: refused.Code })
         })
       }
+    },
+
+    async *list(below) {
+      let from: string | undefined
+      do {
+        const asked = { Bucket: bucket, Prefix: prefix + below, ContinuationToken: from }
+        const { Contents = [], NextContinuationToken } = await failing('list', below, () => timed.send(new ListObjectsV2Command(asked)))
+        for (const { Key = '', Size = 0, LastModified } of Contents) {
+          // what has no date must not look old to whoever clears old things away
+          yield { key: Key.slice(prefix.length), size: Size, modified: LastModified ?? new Date() }
+        }
+        from = NextContinuationToken
+      } while (from !== undefined)
     },
 
     url(key) {

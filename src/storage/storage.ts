@@ -16,6 +16,15 @@ export interface SignedUrlOptions {
   readonly fileName?: string
 }
 
+/** One of the things that a storage holds. */
+export interface StoredObject {
+  readonly key: string
+  /** Bytes. */
+  readonly size: number
+  /** When it was written, by the clock of the storage. */
+  readonly modified: Date
+}
+
 /**
  * Where originals and styles live. A handful of verbs; `memoryStorage` is the smallest example. Keys are relative
  * paths with `/` between segments. Every failure is a `StorageError`.
@@ -34,6 +43,12 @@ export interface Storage {
   delete(keys: readonly string[]): Promise<void>
   /** Where a browser finds the object, or null when no web server shows it. Must not wait for anything. */
   url(key: string): string | null
+  /**
+   * What is stored below a prefix, in any order; a key that vanishes meanwhile may be missing. The prefix is the beginning
+   * of a key, of whole segments or not: `a/b` finds `a/b`, `a/bc` and `a/b/c`, and `''` finds everything. Needed of a
+   * staging, so that what nobody saved can be swept.
+   */
+  list?(prefix: string): AsyncIterable<StoredObject>
   /** Called once by `connect()`, before anything else: reach what has to be reached, or say what is wrong. */
   prepare?(): Promise<void>
   /** A URL that works for a while without any other credential. */

@@ -16,6 +16,8 @@ export interface BoundAttachment {
   readonly property: string
   readonly definition: Definition
   readonly table: AttachmentTable
+  /** The one column that TypeORM writes. */
+  readonly updatedAt: EmbeddedMetadata['columns'][number]
   /** The class that this entity's values have. */
   readonly Value: typeof Attached<string>
   /** A value with these columns. */
@@ -56,6 +58,13 @@ export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings,
       )
     }
     surroundings.storage(definition.storage)
+    const bytes = metadata.primaryColumns.find(({ type }) => /^(bytea|.*blob|.*binary.*)$/.test(String(type)))
+    if (bytes) {
+      throw new DeclarationError(
+        'key_of_bytes',
+        `${metadata.name}.${bytes.propertyPath} is a primary key of type ${bytes.type}, which no job and no key of a storage can name: make it uuid, text or a number`,
+      )
+    }
     if ((embedded.type as typeof Attached).surroundings) {
       throw new UsageError(
         'already_connected',
@@ -81,6 +90,7 @@ export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings,
       property: embedded.propertyName,
       definition,
       table: attachmentTable(dataSource.driver, metadata, embedded),
+      updatedAt: updatedAtOf(embedded),
       Value,
       create: (columns: AttachmentRecord | typeof emptyRecord) => Object.assign(new Value(), columns),
       detached: (version: string) => Object.assign(new Value(), { ...emptyRecord, version, updatedAt: new Date() }),
@@ -142,13 +152,17 @@ function definitionOf({ type }: EmbeddedMetadata): Definition | undefined {
   return typeof type === 'function' && type.prototype instanceof Attached ? (type as typeof Attached).definition : undefined
 }
 
+function updatedAtOf({ columns }: EmbeddedMetadata): EmbeddedMetadata['columns'][number] {
+  return columns.find(({ propertyName }) => propertyName === 'updatedAt') as EmbeddedMetadata['columns'][number]
+}
+
 /**
  * `updatedAt` is the one column that TypeORM compares and writes. It shows a value only where an intent stands behind
  * it, or where somebody set the property of an entity to null: a stale entity so never looks changed.
  * Conditions of queries are plain objects and keep their meaning. What is returned takes all of this back.
  */
 function speakOnlyForIntents(metadata: EntityMetadata, embedded: EmbeddedMetadata, isIntent: (version: string) => boolean): () => void {
-  const column = embedded.columns.find(({ propertyName }) => propertyName === 'updatedAt') as EmbeddedMetadata['columns'][number]
+  const column = updatedAtOf(embedded)
   const { getEntityValue, setEntityValue } = column
   column.getEntityValue = (entity, transform) => {
     const value = entity?.[embedded.propertyName]

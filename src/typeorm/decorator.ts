@@ -45,15 +45,17 @@ function declareColumns(prototype: object, names: Readonly<Record<ColumnName, st
   const text = { type: String, nullable: true }
   const json = { type: 'simple-json', nullable: true } as const
   const size = { type: 'bigint', nullable: true, transformer: { to: (value: unknown) => value, from: toNumber } } as const
+  // in milliseconds, which MySQL would round to seconds: jobs tell their changes apart by it
+  const moment = { type: Date, precision: 3, nullable: true }
   const ours = { insert: false, update: false, select: true }
   Column({ ...text, ...ours, name: names.fileName })(prototype, 'fileName')
   Column({ ...text, ...ours, name: names.contentType })(prototype, 'contentType')
   Column({ ...size, ...ours, name: names.fileSize })(prototype, 'fileSize')
-  Column({ type: Date, nullable: true, name: names.updatedAt })(prototype, 'updatedAt')
+  Column({ ...moment, name: names.updatedAt })(prototype, 'updatedAt')
   Column({ ...text, ...ours, length: 64, name: names.fingerprint })(prototype, 'fingerprint')
   Column({ ...text, ...ours, length: 32, name: names.version })(prototype, 'version')
   Column({ type: Boolean, default: false, ...ours, name: names.processing })(prototype, 'processing')
-  Column({ type: Date, nullable: true, ...ours, name: names.attemptedAt })(prototype, 'attemptedAt')
+  Column({ ...moment, ...ours, name: names.attemptedAt })(prototype, 'attemptedAt')
   Column({ ...json, ...ours, name: names.error })(prototype, 'error')
   Column({ ...json, ...ours, name: names.meta })(prototype, 'meta')
 }

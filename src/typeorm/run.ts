@@ -1,10 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { DataSource, QueryResult, QueryRunner } from 'typeorm'
 
 /** Sends one statement to the database. */
 export type Run = (sql: string, parameters: unknown[]) => Promise<QueryResult>
 
 /** Statements on the connection of a query runner, one at a time: pg takes no second one while the first is under way. */
-export function runOn(runner: QueryRunner): Run {
+export function runOn(runner: Pick<QueryRunner, 'query'>): Run {
   let last: Promise<unknown> = Promise.resolve()
   return (sql, parameters) => {
     const result = last.then(() => runner.query(sql, parameters, true))
@@ -15,12 +16,50 @@ export function runOn(runner: QueryRunner): Run {
 
 /** Each statement takes a connection to the primary and gives it back: a job holds none while it makes pictures. */
 export function runOnPrimary(dataSource: DataSource): Run {
-  return async (sql, parameters) => {
+  return patiently(async (sql, parameters) => {
     const runner = dataSource.createQueryRunner('master')
     try {
-      return await runner.query(sql, parameters, true)
+      return await outsideTransactions(runner)(sql, parameters)
     } finally {
       await runner.release()
     }
+  })
+}
+
+/** How often it is looked whether a transaction has ended. Milliseconds. */
+const pause = 5
+
+/**
+ * Like `runOn`, for what must not be undone with somebody's transaction: one that a subscriber began after the commit, and on
+ * SQLite, where all share one connection, anybody's.
+ */
+export function outsideTransactions(runner: QueryRunner): Run {
+  return runOn({
+    async query(sql: string, parameters: unknown[]) {
+      while (runner.isTransactionActive) await sleep(pause)
+      return runner.query(sql, parameters, true)
+    },
+  } as Pick<QueryRunner, 'query'>)
+}
+
+/**
+ * What databases say when a statement lost against another and may simply be sent again: serialization failures and deadlocks
+ * of PostgreSQL (SQLSTATE 40001, 40P01) and of MySQL and MariaDB (1213, 1205, and 1020 under snapshot isolation), SQLite being busy.
+ */
+const collisions = new Set<unknown>(['40001', '40P01', 1213, 1205, 1020, 'SQLITE_BUSY'])
+const mostTries = 10
+
+/** For statements outside of transactions: they failed as a whole, and have their right to another try. */
+export function patiently(run: Run): Run {
+  async function again(sql: string, parameters: unknown[], tries: number): Promise<QueryResult> {
+    try {
+      return await run(sql, parameters)
+    } catch (error) {
+      const { code, errno } = Object((error as { driverError?: unknown }).driverError) as { code?: unknown; errno?: unknown }
+      if (tries >= mostTries || !(collisions.has(code) || collisions.has(errno))) throw error
+      await sleep(10 * tries * Math.random())
+      return again(sql, parameters, tries + 1)
+    }
   }
+  return (sql, parameters) => again(sql, parameters, 1)
 }

@@ -1,19 +1,19 @@
-import type { EntityMetadata, EntitySubscriberInterface, ObjectLiteral, QueryRunner } from 'typeorm'
+import type { EntityMetadata, EntitySubscriberInterface, ObjectLiteral, QueryRunner, UpdateEvent } from 'typeorm'
 import { Attached } from '../attachment/attached'
 import { type AttachmentRecord, emptyRecord } from '../attachment/record'
-import type { Job } from '../background/job'
+import type { DeleteJob } from '../background/job'
 import { UsageError } from '../errors'
 import type { Intent, Intents } from '../lifecycle/intents'
-import { deleteJob, type Place, planRow, processJob } from '../lifecycle/plan'
+import type { Place } from '../lifecycle/plan'
+import { beforeRemoval, carryOut, type LockedRow, type Outcome } from '../lifecycle/save'
 import { type BoundAttachment, isInstance, rowRef } from './binding'
 import { belongs, detaching, foreign, intended, isStale } from './intended'
 import { removals, removedRow } from './removals'
-import { type Run, runOn } from './run'
+import { outsideTransactions, patiently, type Run, runOn } from './run'
 import { type Turn, transactions } from './transactions'
 
 /** What follows a commit. */
-export interface Committed {
-  readonly job: Job | null
+export interface Committed extends Outcome {
   readonly bound: BoundAttachment
   /** The intent that was carried out, if one was. */
   readonly intent: Intent | null
@@ -21,43 +21,55 @@ export interface Committed {
   readonly owner: ObjectLiteral | null
 }
 
+/** What TypeORM tells of an insert or an update. */
+interface Written extends Pick<UpdateEvent<ObjectLiteral>, 'metadata' | 'queryRunner' | 'entity'> {
+  readonly updatedColumns?: UpdateEvent<ObjectLiteral>['updatedColumns']
+}
+
 export interface SubscriberContext {
   readonly intents: Intents
   attachmentsOf(metadata: EntityMetadata): readonly BoundAttachment[]
-  /** Name under which a definition's storage stands in the row. */
-  storageName(bound: BoundAttachment): string
-  /** Called after the outermost commit. Must not reject. */
-  committed(entries: readonly Committed[], run: Run): Promise<void>
+  placeOf(bound: BoundAttachment, owner: ObjectLiteral): Place
+  /** Called right before the outermost commit: which delete jobs will follow. Must not reject. */
+  committing(entries: readonly Committed[]): Promise<readonly DeleteJob[]>
+  /** Called after it. Must not reject. */
+  committed(entries: readonly Committed[], deletes: readonly DeleteJob[], run: Run): Promise<void>
 }
 
 /**
  * Listens to TypeORM. What is to happen is decided before the statement, because afterwards TypeORM has filled a partial
  * entity with nulls; it is carried out after it, inside the transaction, on the locked row.
  */
-export function subscriber({ intents, attachmentsOf, storageName, committed }: SubscriberContext): EntitySubscriberInterface {
+export function subscriber({ intents, attachmentsOf, placeOf, committing, committed }: SubscriberContext): EntitySubscriberInterface {
   const transaction = transactions<Committed>()
   const decisions = new WeakMap<object, Map<BoundAttachment, Intent>>()
   const removed = removals<Committed>()
+  const commits = new WeakMap<QueryRunner, { entries: readonly Committed[]; deletes: readonly DeleteJob[] }>()
 
   function decide(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent): void {
     const map = decisions.get(owner) ?? new Map<BoundAttachment, Intent>()
     decisions.set(owner, map.set(bound, intent))
   }
 
-  /** Listeners of the entity may have attached something after we decided: an intent on the value is enough. */
-  function decided(metadata: EntityMetadata, owner: ObjectLiteral): ReadonlyMap<BoundAttachment, Intent> {
+  /** Other listeners may have attached something after we decided: an intent on the value is enough; or set the property to null. */
+  function decided({ metadata, updatedColumns = [] }: Written, owner: ObjectLiteral): ReadonlyMap<BoundAttachment, Intent> {
     for (const bound of attachmentsOf(metadata)) {
+      if (decisions.get(owner)?.has(bound)) continue
       const value = owner[bound.property]
       const intent = value instanceof Attached ? intents.get(value.version ?? '') : undefined
-      if (intent && !decisions.get(owner)?.has(bound) && belongs(intent, bound)) decide(owner, bound, intent)
+      if (intent && belongs(intent, bound)) decide(owner, bound, intent)
+      // TypeORM has written a null, and filled the value with nulls since
+      const emptied = value === null || (value instanceof Attached && value.version === null)
+      if (emptied && updatedColumns.includes(bound.updatedAt)) decide(owner, bound, detaching(bound, intents))
     }
     const decision = decisions.get(owner)
     decisions.delete(owner)
     return decision ?? new Map()
   }
 
-  function carryOut({ metadata, entity, queryRunner }: { metadata: EntityMetadata; entity?: ObjectLiteral; queryRunner: QueryRunner }) {
-    const work = [...(entity ? decided(metadata, entity) : [])].map(([bound, intent]) =>
+  function writeRows(event: Written) {
+    const { entity, queryRunner } = event
+    const work = [...(entity ? decided(event, entity) : [])].map(([bound, intent]) =>
       transaction.inTurn(queryRunner, (turn) => writeRow(entity as ObjectLiteral, bound, intent, queryRunner, turn)),
     )
     return together(work)
@@ -71,24 +83,16 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
         `the id of the saved ${bound.entity} is not known, so its file cannot be written: leave out { reload: false }`,
       )
     }
-    const run = runOn(runner)
-    const before = await bound.table.read(run, place.ref.id, 'lock')
-    if (before === undefined) {
-      throw new UsageError(
-        'row_missing',
-        `the row of ${bound.entity}.${bound.property} is not there to take its file: save the entity itself, by save()`,
-      )
-    }
-    if (before && before.version === intent.version) return
-    const after = intent.file ? planRow(place, intent.file, before) : emptyRecord
-    if ((await bound.table.write(run, place.ref.id, after)) !== 1) {
-      throw new UsageError('row_missing', `the row of ${bound.entity}.${bound.property} vanished while its file was written`)
-    }
-    const job = intent.file ? processJob(place, after as AttachmentRecord) : before ? deleteJob(place, before) : null
+    const { columns, ...outcome } = await carryOut(intent, place, lockedRow(bound, place, runner), { intents, now: () => new Date() })
     // a detached value names its intent until the commit: after a rollback it can so be saved again
-    if (intent.file) tell(owner, bound, after)
+    if (columns) tell(owner, bound, columns)
     else owner[bound.property] = bound.detached(intent.version)
-    await afterCommit(runner, turn, { job, bound, intent, owner })
+    await afterCommit(runner, turn, { ...outcome, bound, intent, owner })
+  }
+
+  function lockedRow({ table }: BoundAttachment, { ref }: Place, runner: QueryRunner): LockedRow {
+    const run = runOn(runner)
+    return { read: () => table.read(run, ref.id, 'lock'), write: (columns) => table.write(run, ref.id, columns) }
   }
 
   async function afterCommit(runner: QueryRunner, turn: Turn<Committed>, entry: Committed): Promise<void> {
@@ -96,12 +100,10 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
   }
 
   async function finish(entries: readonly Committed[], runner: QueryRunner): Promise<void> {
+    const deletes = commits.get(runner)?.deletes ?? (await committing(entries))
+    commits.delete(runner)
     for (const { intent, owner, bound } of entries) if (owner && intent?.file === null) tell(owner, bound, emptyRecord)
-    await committed(entries, runOn(runner))
-  }
-
-  function placeOf(bound: BoundAttachment, owner: ObjectLiteral): Place {
-    return { definition: bound.definition, entity: bound.entity, storage: storageName(bound), ref: rowRef(bound.metadata, owner) }
+    await committed(entries, deletes, patiently(outsideTransactions(runner)))
   }
 
   return {
@@ -127,16 +129,16 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
       }
     },
 
-    afterInsert: carryOut,
-    afterUpdate: carryOut,
+    afterInsert: writeRows,
+    afterUpdate: writeRows,
 
     beforeRemove({ metadata, databaseEntity, entityId, queryRunner }) {
       const row = removedRow(metadata, databaseEntity, entityId)
       const work = (row ? attachmentsOf(metadata) : []).map((bound) =>
         transaction.inTurn(queryRunner, async () => {
           const place = placeOf(bound, row as ObjectLiteral)
-          const record = await bound.table.read(runOn(queryRunner), place.ref.id, 'lock')
-          if (record) removed.add(queryRunner, place.ref, { job: deleteJob(place, record), bound, intent: null, owner: null })
+          const outcome = await beforeRemoval(place, lockedRow(bound, place, queryRunner))
+          if (outcome) removed.add(queryRunner, place.ref, { ...outcome, bound, intent: null, owner: null })
         }),
       )
       return together(work)
@@ -148,9 +150,21 @@ export function subscriber({ intents, attachmentsOf, storageName, committed }: S
       for (const entry of entries) await transaction.inTurn(queryRunner, (turn) => afterCommit(queryRunner, turn, entry))
     },
 
+    beforeTransactionStart: ({ queryRunner }) => transaction.settled(queryRunner),
     afterTransactionStart: ({ queryRunner }) => transaction.begin(queryRunner),
+    async beforeTransactionCommit({ queryRunner }) {
+      const entries = transaction.pending(queryRunner)
+      if (entries.length === 0) return
+      for (const { intent } of entries) if (intent) intents.committing(intent.version)
+      commits.set(queryRunner, { entries, deletes: await committing(entries) })
+    },
     beforeTransactionRollback: ({ queryRunner }) => transaction.endBeforeRollback(queryRunner),
-    afterTransactionRollback: ({ queryRunner }) => transaction.rollback(queryRunner),
+    afterTransactionRollback({ queryRunner }) {
+      transaction.rollback(queryRunner)
+      // a COMMIT that was refused; had the connection been lost at it, nobody could tell, and this would not be called
+      for (const { intent } of commits.get(queryRunner)?.entries ?? []) if (intent) intents.reopen(intent.version)
+      commits.delete(queryRunner)
+    },
     async afterTransactionCommit({ queryRunner }) {
       const entries = transaction.commit(queryRunner)
       if (entries.length > 0) await finish(entries, queryRunner)

@@ -12,14 +12,23 @@ export interface AttachmentTable {
   read(run: Run, id: RowRef['id'], lock?: 'lock'): Promise<AttachmentRecord | null | undefined>
   /** Writes columns of the row, if it meets the conditions; how many rows did. */
   write(run: Run, id: RowRef['id'], columns: Partial<AttachmentRecord> | typeof emptyRecord, conditions?: Conditions): Promise<number>
-  /** Rows that are processing and were last attempted before a moment, the oldest first. */
-  waiting(run: Run, before: Date, limit: number): Promise<Array<{ id: RowRef['id']; record: AttachmentRecord }>>
+  /** Rows with a file that meet the conditions, the one that was attempted first in front. */
+  find(run: Run, conditions: Conditions, limit: number): Promise<FoundRecord[]>
+}
+
+export interface FoundRecord {
+  readonly id: RowRef['id']
+  readonly record: AttachmentRecord
 }
 
 export interface Conditions {
   readonly version?: string
+  readonly versions?: readonly string[]
   readonly processing?: boolean
+  readonly failed?: true
+  readonly attemptedAt?: Date | null
   readonly attemptedBefore?: Date
+  readonly attemptedAfter?: Date
 }
 
 /**
@@ -40,6 +49,11 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
   const keys = metadata.primaryColumns
   const selected = [...keys, ...embedded.columns].map(named).join(', ')
   const forUpdate = ['postgres', 'cockroachdb', 'mysql', 'mariadb'].includes(driver.options.type) ? ' FOR UPDATE' : ''
+  const mysql = ['mysql', 'mariadb'].includes(driver.options.type)
+  // where the column says ON UPDATE, the server itself would bump @UpdateDateColumn, unless it is named
+  const unbumped = mysql ? metadata.columns.filter(({ onUpdate }) => onUpdate) : []
+  // a job that locked the row by the index on the version, as the server would like, and a save would wait for each other
+  const byKey = mysql ? ' FORCE INDEX (PRIMARY)' : ''
 
   function named(column: ColumnMetadata): string {
     return driver.escape(column.databaseName)
@@ -53,6 +67,22 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
       return `${named(column)} ${operator} ${driver.createParameter(`p${values.length}`, values.length - 1)}`
     }
     return { values, put }
+  }
+
+  function meeting(conditions: Conditions, put: ReturnType<typeof parameters>['put']): string[] {
+    const { version, versions, processing, failed, attemptedAt, attemptedBefore, attemptedAfter } = conditions
+    const where: string[] = []
+    if (version !== undefined) where.push(put(columns.version, version))
+    if (versions) where.push(`(${versions.map((one) => put(columns.version, one)).join(' OR ')})`)
+    if (processing !== undefined) where.push(put(columns.processing, processing))
+    // what is done was last attempted never: so the index knows the failed ones
+    if (failed) where.push(`${named(columns.attemptedAt)} IS NOT NULL`, `${named(columns.error)} IS NOT NULL`)
+    if (attemptedAt === null) where.push(`${named(columns.attemptedAt)} IS NULL`)
+    // within the millisecond: what somebody wrote by hand may be finer, or be text without a fraction
+    else if (attemptedAt) where.push(put(columns.attemptedAt, moved(attemptedAt, -1), '>'), put(columns.attemptedAt, moved(attemptedAt, 1), '<'))
+    if (attemptedBefore) where.push(put(columns.attemptedAt, attemptedBefore, '<'))
+    if (attemptedAfter) where.push(put(columns.attemptedAt, attemptedAfter, '>'))
+    return where
   }
 
   function hydrate(row: Record<string, unknown>): AttachmentRecord | null {
@@ -69,20 +99,18 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
       return records[0] && hydrate(records[0])
     },
 
-    async write(run, id, changes, { version, processing, attemptedBefore } = {}) {
+    async write(run, id, changes, conditions = {}) {
       const { values, put } = parameters()
       const set = Object.entries(changes).map(([property, value]) => put(columns[property as keyof AttachmentRecord], value))
-      const where = keys.map((key) => put(key, id[key.propertyPath]))
-      if (version !== undefined) where.push(put(columns.version, version))
-      if (processing !== undefined) where.push(put(columns.processing, processing))
-      if (attemptedBefore) where.push(put(columns.attemptedAt, attemptedBefore, '<'))
-      const { affected } = await run(`UPDATE ${table} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`, values)
+      for (const column of unbumped) set.push(`${named(column)} = ${named(column)}`)
+      const where = [...keys.map((key) => put(key, id[key.propertyPath])), ...meeting(conditions, put)]
+      const { affected } = await run(`UPDATE ${table}${byKey} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`, values)
       return affected ?? 0
     },
 
-    async waiting(run, before, limit) {
+    async find(run, conditions, limit) {
       const { values, put } = parameters()
-      const where = [put(columns.processing, true), put(columns.attemptedAt, before, '<')]
+      const where = meeting(conditions, put)
       if (metadata.discriminatorColumn) where.push(put(metadata.discriminatorColumn, metadata.discriminatorValue))
       const order = named(columns.attemptedAt)
       const { records } = await run(`SELECT ${selected} FROM ${table} WHERE ${where.join(' AND ')} ORDER BY ${order} LIMIT ${limit}`, values)
@@ -92,4 +120,8 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
       }))
     },
   }
+}
+
+function moved(date: Date, milliseconds: number): Date {
+  return new Date(date.getTime() + milliseconds)
 }

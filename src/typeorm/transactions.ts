@@ -19,7 +19,11 @@ export interface Turn<Entry> {
  * outermost commit hands all of them out.
  */
 export interface Transactions<Entry> {
+  /** Before a savepoint: what is under way is no part of it, and must not be undone with it. */
+  settled(runner: QueryRunner): Promise<void>
   begin(runner: QueryRunner): void
+  /** Before a commit: the entries that it will hand out. */
+  pending(runner: QueryRunner): readonly Entry[]
   /** The entries to act on now: all of them after the outermost commit, none after a savepoint's. */
   commit(runner: QueryRunner): readonly Entry[]
   /** Before the rollback: lets nothing more begin, and waits for what is under way, which would otherwise run after it. */
@@ -37,8 +41,17 @@ export function transactions<Entry>(): Transactions<Entry> {
   const framesOf = (runner: QueryRunner) => open.get(runner) ?? []
 
   return {
+    async settled(runner) {
+      await framesOf(runner)
+        .at(-1)
+        ?.turn.catch(() => undefined)
+    },
     begin(runner) {
       open.set(runner, [...framesOf(runner), { turn: Promise.resolve(), ended: false, entries: [] }])
+    },
+    pending(runner) {
+      const frames = framesOf(runner)
+      return frames.length === 1 ? (frames[0]?.entries ?? []) : []
     },
     commit(runner) {
       const frames = framesOf(runner)

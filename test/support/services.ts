@@ -1,6 +1,8 @@
+import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { PostgreSqlContainer } from '@testcontainers/postgresql'
-import { getContainerRuntimeClient } from 'testcontainers'
+import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
 import type { TestProject } from 'vitest/node'
+import { mariaDbInstalled, startMariaDb } from '../../examples/services/mariadb'
 import { startPostgres } from '../../examples/services/postgres'
 import { startS3 } from '../../examples/services/s3'
 
@@ -8,38 +10,80 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The address of the PostgreSQL server's own database. */
     postgres: string
+    /** The address of the MariaDB server; null where there is none. */
+    mariadb: string | null
     s3: { endpoint: string; accessKeyId: string; secretAccessKey: string; faithful: boolean }
   }
 }
 
+interface Server {
+  /** What it is, for people. */
+  readonly name: string
+  readonly url: string
+  stop(): Promise<unknown>
+}
+
 /** Starts what the tests talk to, once for all of them. Every server is a real one. */
 export default async function services(project: TestProject): Promise<() => Promise<void>> {
-  const [postgres, s3] = await Promise.all([choosePostgres(), startS3()])
+  const [postgres, mariadb, s3] = await Promise.all([choosePostgres(), chooseMariaDb(), startS3()])
   const say = (line: string) => process.stdout.write(`${line}\n`)
-  say(`tests use ${postgres.name} and ${s3.name}`)
-  if (!s3.faithful) {
-    const skipped = 'tests that need a faithful S3 server are SKIPPED: install radosgw, ceph-mon, ceph-osd and ceph-common, or set S3_ENDPOINT'
-    if (process.env['REQUIRE_SERVICES'] === '1') throw new Error(skipped)
-    say(`!! ${skipped}`)
+  say(`tests use ${[postgres.name, mariadb?.name, s3.name].filter(Boolean).join(', ')}`)
+  const skipped = [
+    ...(mariadb ? [] : ['tests on MariaDB are SKIPPED: install mariadb-server-core and mariadb-client-core, or set MARIADB_URL']),
+    ...(s3.faithful
+      ? []
+      : ['tests that need a faithful S3 server are SKIPPED: install radosgw, ceph-mon, ceph-osd and ceph-common, or set S3_ENDPOINT']),
+  ]
+  const stop = async () => void (await Promise.all([postgres.stop(), mariadb?.stop(), s3.stop()]))
+  if (skipped.length > 0 && process.env['REQUIRE_SERVICES'] === '1') {
+    await stop()
+    throw new Error(skipped.join('; '))
   }
+  for (const line of skipped) say(`!! ${line}`)
   project.provide('postgres', postgres.url)
+  project.provide('mariadb', mariadb?.url ?? null)
   const { endpoint, accessKeyId, secretAccessKey, faithful } = s3
   project.provide('s3', { endpoint, accessKeyId, secretAccessKey, faithful })
-  return async () => {
-    await Promise.all([postgres.stop(), s3.stop()])
-  }
+  return stop
 }
 
 /** The server at `DATABASE_URL`, else one in a container where an engine answers, else an embedded one. */
-async function choosePostgres(): Promise<{ name: string; url: string; stop(): Promise<unknown> }> {
+async function choosePostgres(): Promise<Server> {
   const given = process.env['DATABASE_URL']
   if (given) return { name: 'PostgreSQL at DATABASE_URL', url: given, stop: async () => undefined }
   if (await containersWork()) {
     const container = await new PostgreSqlContainer('postgres:18-alpine').start()
     return { name: 'PostgreSQL in a container', url: container.getConnectionUri(), stop: () => container.stop() }
   }
-  const embedded = await startPostgres()
+  const embedded = await startPostgres(memoryFolder())
   return { name: 'an embedded PostgreSQL', url: embedded.url('postgres'), stop: embedded.stop }
+}
+
+/** The server at `MARIADB_URL`, else a throw-away one where MariaDB is installed, else one in a container, else none. */
+async function chooseMariaDb(): Promise<Server | null> {
+  const given = process.env['MARIADB_URL']
+  if (given) return { name: 'MariaDB at MARIADB_URL', url: given, stop: async () => undefined }
+  if (mariaDbInstalled()) return { name: 'a throw-away MariaDB', ...(await startMariaDb(memoryFolder())) }
+  if (!(await containersWork())) return null
+  const container = await new GenericContainer('mariadb:11.4')
+    .withEnvironment({ MARIADB_ROOT_PASSWORD: 'app' })
+    .withExposedPorts(3306)
+    // the image first runs a server without a port, to set itself up
+    .withWaitStrategy(Wait.forLogMessage(/port: 3306/))
+    .start()
+  const url = `mysql://root:app@${container.getHost()}:${container.getMappedPort(3306)}/`
+  return { name: 'MariaDB in a container', url, stop: () => container.stop() }
+}
+
+/** A new database is hundreds of files: where Linux has room for them in memory, a test waits a tenth of the time for its own. */
+function memoryFolder(): string | undefined {
+  const shared = '/dev/shm'
+  if (!existsSync(shared)) return undefined
+  const { bavail, bsize } = statfsSync(shared)
+  const mount = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .find((line) => line.split(' ')[1] === shared)
+  return bavail * bsize > 2 ** 31 && mount && !mount.includes('noexec') ? shared : undefined
 }
 
 /** A docker program proves nothing: an engine has to answer, within two seconds. */

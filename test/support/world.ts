@@ -19,21 +19,29 @@ import {
   memoryStorage,
   type Perform,
 } from '../../src'
+import { type Database, postgres } from './databases'
 
 type Entities = DataSourceOptions['entities']
 
-/** A database of one's own on the tests' PostgreSQL, with the tables of these entities; gone when the test ends. */
-export async function database(entities: Entities, options: Partial<DataSourceOptions> = {}): Promise<DataSource> {
+/** The address of a new database on the tests' PostgreSQL. */
+export async function newDatabase(): Promise<string> {
   const name = `test_${randomBytes(6).toString('hex')}`
   await createDatabase(inject('postgres'), name)
   const url = new URL(inject('postgres'))
   url.pathname = `/${name}`
-  const dataSource = new DataSource({ type: 'postgres', url: url.href, entities, synchronize: true, ...options } as DataSourceOptions)
-  await dataSource.initialize()
+  return url.href
+}
+
+/** A data source on a database of one's own, with the tables of these entities; gone when the test ends. */
+export async function database(
+  entities: Entities,
+  { on = postgres, ...options }: { on?: Database } & Partial<DataSourceOptions> = {},
+): Promise<DataSource> {
+  const dataSource = new DataSource({ entities, synchronize: true, ...(await on.create()), ...options } as DataSourceOptions)
   onTestFinished(async () => {
     if (dataSource.isInitialized) await dataSource.destroy()
   })
-  return dataSource
+  return dataSource.initialize()
 }
 
 /** A folder of one's own; gone when the test ends. */
@@ -57,9 +65,15 @@ export interface World {
   readonly storage: MemoryStorage
 }
 
-/** Entities on PostgreSQL, staging on the disk, storage in memory, jobs in the process: connected, and closed when the test ends. */
-export async function world(entities: Entities, options: Partial<AttachmentsOptions> & { dataSource?: DataSource } = {}): Promise<World> {
-  const dataSource = options.dataSource ?? (await database(entities))
+export interface WorldOptions extends Partial<AttachmentsOptions> {
+  /** The kind of database; PostgreSQL, if nothing is said. */
+  on?: Database
+  dataSource?: DataSource
+}
+
+/** Entities in a database, staging on the disk, storage in memory, jobs in the process: connected, and closed when the test ends. */
+export async function world(entities: Entities, { on, dataSource: given, ...options }: WorldOptions = {}): Promise<World> {
+  const dataSource = given ?? (await database(entities, { on }))
   const staging = await folder()
   const storage = memoryStorage({ publicUrl: 'https://files.test' })
   const attachments = new Attachments({

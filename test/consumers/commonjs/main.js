@@ -7,6 +7,7 @@ const sharp = require('sharp')
 const { DataSource, Entity, PrimaryGeneratedColumn } = require('typeorm')
 const { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } = require('typeorm-attachments')
 const { s3Storage } = require('typeorm-attachments/s3')
+const { storageContract } = require('typeorm-attachments/testing')
 
 class User {}
 PrimaryGeneratedColumn()(User.prototype, 'id')
@@ -51,6 +52,12 @@ async function talkToS3() {
   client.destroy()
 }
 
+async function keepContract() {
+  const cases = storageContract(async () => diskStorage({ root: 'contract' }), { module: require.resolve('./disk.js') })
+  await cases.find(({ name }) => name.includes('killed half-way')).run()
+}
+
 keepAvatar()
   .then(talkToS3)
+  .then(keepContract)
   .then(() => console.log('all is well'))

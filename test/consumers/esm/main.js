@@ -8,6 +8,8 @@ import sharp from 'sharp'
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } from 'typeorm-attachments'
 import { s3Storage } from 'typeorm-attachments/s3'
+import { backgroundContract, storageContract } from 'typeorm-attachments/testing'
+import { makeStorage } from './disk.js'
 
 class User {}
 PrimaryGeneratedColumn()(User.prototype, 'id')
@@ -47,6 +49,11 @@ const answer = await fetch(await s3.signedUrl('note.txt', { expiresIn: 60 }))
 assert.equal(await answer.text(), 'from an ES module')
 await assert.rejects(s3.read('nowhere.txt'), StorageError)
 client.destroy()
+
+for (const { run } of backgroundContract(async () => inProcessBackground())) await run()
+for (const { run } of storageContract(async () => memoryStorage())) await run()
+const killed = storageContract(makeStorage, { module: new URL('./disk.js', import.meta.url).href })
+await killed.find(({ name }) => name.includes('killed half-way')).run()
 
 // both kinds of import must find the same classes, and every name
 const required = createRequire(import.meta.url)('typeorm-attachments')

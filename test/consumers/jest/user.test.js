@@ -1,11 +1,12 @@
 require('reflect-metadata')
-const { readdirSync } = require('node:fs')
+const { mkdtempSync, readdirSync } = require('node:fs')
 const { Readable } = require('node:stream')
 const { S3Client } = require('@aws-sdk/client-s3')
 const sharp = require('sharp')
 const { DataSource, Entity, PrimaryGeneratedColumn } = require('typeorm')
 const { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } = require('typeorm-attachments')
 const { s3Storage } = require('typeorm-attachments/s3')
+const { backgroundContract, storageContract } = require('typeorm-attachments/testing')
 
 class User {}
 PrimaryGeneratedColumn()(User.prototype, 'id')
@@ -47,3 +48,7 @@ test('talks to S3', async () => {
   await expect(s3.read('nowhere.txt')).rejects.toThrow(StorageError)
   client.destroy()
 })
+
+for (const { name, run } of storageContract(async () => diskStorage({ root: mkdtempSync('contract-') }))) test(`disk: ${name}`, run, 60_000)
+for (const { name, run } of storageContract(async () => memoryStorage())) test(`memory: ${name}`, run, 60_000)
+for (const { name, run } of backgroundContract(async () => inProcessBackground())) test(`in-process: ${name}`, run, 60_000)

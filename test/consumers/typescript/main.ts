@@ -17,6 +17,7 @@ import {
   UsageError,
 } from 'typeorm-attachments'
 import { s3Storage } from 'typeorm-attachments/s3'
+import { type ContractCase, storageContract } from 'typeorm-attachments/testing'
 
 @Entity()
 class User {
@@ -79,6 +80,12 @@ async function talkToS3(): Promise<void> {
   client.destroy()
 }
 
+async function keepContract(): Promise<void> {
+  const [first]: ContractCase[] = storageContract(async (): Promise<Storage> => memoryStorage())
+  await first?.run()
+}
+
 keepAvatar()
   .then(talkToS3)
+  .then(keepContract)
   .then(() => console.log('all is well'))

@@ -1,0 +1,167 @@
+import type { DataSource } from 'typeorm'
+import { Attached } from './attachment/attached'
+import type { AttachmentRecord } from './attachment/record'
+import { type BackgroundAdapter, TryLater } from './background/adapter'
+import { inlineBackground } from './background/inline'
+import { checkJob, type DeleteJob, type Job } from './background/job'
+import { messageOf, UsageError } from './errors'
+import { handBack } from './lifecycle/hand-back'
+import { intents } from './lifecycle/intents'
+import { prepareDeletes } from './lifecycle/notes'
+import { perform } from './lifecycle/perform'
+import type { Place } from './lifecycle/plan'
+import type { Ports, RetryPolicy } from './lifecycle/ports'
+import type { AttachmentName } from './lifecycle/requeue'
+import { send, warn } from './lifecycle/send'
+import type { Storage } from './storage/storage'
+import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/binding'
+import { rowsOf } from './typeorm/rows'
+import { type Run, runOnPrimary } from './typeorm/run'
+import { type Committed, subscriber, tell } from './typeorm/subscriber'
+
+/** What the attachments of a data source work with. */
+export interface Setup {
+  readonly staging: Storage
+  /** By its name; without one the first. Throws a `UsageError` for a name that is not configured. */
+  storage(name: string | undefined): Storage
+  readonly firstStorage: string
+  readonly background: BackgroundAdapter
+  readonly retry: RetryPolicy
+}
+
+type Enqueue = (job: Job) => Promise<unknown>
+
+/** What there is between `connect()` and `close()`: the lifecycle, tied to one data source. */
+export class Connection {
+  readonly intents = intents()
+  readonly binding: Binding
+  /** Jobs that have not begun are handed back. */
+  closing = false
+  readonly #run: Run
+  readonly #release: () => void
+
+  constructor(
+    dataSource: DataSource,
+    readonly setup: Setup,
+  ) {
+    const { staging } = setup
+    const isIntent = (version: string) => this.isIntent(version)
+    this.#run = runOnPrimary(dataSource)
+    this.binding = bindAll(dataSource, { staging, storage: (name) => setup.storage(name) }, isIntent)
+    const listener = subscriber({
+      intents: this.intents,
+      attachmentsOf: (metadata) => this.binding.of(metadata),
+      placeOf: (bound, owner) => this.#placeOf(bound, owner),
+      committing: (entries) =>
+        prepareDeletes(
+          entries.flatMap(({ left }) => left ?? []),
+          isIntent,
+          { staging, now: () => new Date() },
+        ),
+      committed: (entries, deletes, run) => this.#committed(entries, deletes, run),
+    })
+    // first, because another subscriber that throws would keep TypeORM from calling the rest
+    dataSource.subscribers.unshift(listener)
+    this.#release = () => {
+      dataSource.subscribers.splice(dataSource.subscribers.indexOf(listener), 1)
+      this.binding.undo()
+    }
+  }
+
+  /** Whether a version was attached here, and may still be saved. */
+  isIntent(version: string): boolean {
+    return this.intents.get(version) !== undefined
+  }
+
+  names(): AttachmentName[] {
+    return this.binding.attachments.map(({ entity, property }) => ({ entity, attachment: property }))
+  }
+
+  /** What a queue brings. */
+  async perform(given: unknown, attempt: number): Promise<void> {
+    if (this.closing) return handBack(checkJob(given), this.ports())
+    try {
+      await perform(given, attempt, this.ports())
+    } catch (error) {
+      // a queue of this process will not come again
+      const job = this.closing && error instanceof TryLater ? checkJob(given) : undefined
+      if (job?.kind === 'process') await handBack(job, this.ports())
+      throw error
+    }
+  }
+
+  /** Does something to the rows that may set jobs going. */
+  async enqueueing<T>(work: (ports: Ports, enqueue: Enqueue) => Promise<T>): Promise<T> {
+    return work(this.ports(), (job) => this.#send(job, this.#run))
+  }
+
+  /** Sets the job of an entity's file going again, and shows the entity what its row says then; false if there was none. */
+  async again(
+    entity: object,
+    property: string,
+    work: (place: Place, ports: Ports, enqueue: Enqueue) => Promise<AttachmentRecord | null>,
+  ): Promise<boolean> {
+    const bound = this.binding.findFor(entity, property)
+    const value = (entity as Record<string, unknown>)[property]
+    if (value instanceof Attached && this.isIntent(value.version ?? '')) {
+      throw new UsageError('not_saved', `${bound.entity}.${property} was given a file or lost one, which is not saved yet: save() the entity first`)
+    }
+    const jobs: Job[] = []
+    const record = await work(this.#placeOf(bound, entity), this.ports(), async (job) => jobs.push(job))
+    if (!record) return false
+    tell(entity, bound, record)
+    for (const job of jobs) await this.#sendFor(job, bound, entity, this.#run)
+    return true
+  }
+
+  ports(run = this.#run): Ports {
+    const { binding, setup } = this
+    return {
+      rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run),
+      staging: setup.staging,
+      storage: (name) => setup.storage(name),
+      definition: (entity, attachment) => binding.find(entity, attachment).definition,
+      retry: setup.retry,
+      now: () => new Date(),
+      every(interval, task) {
+        const timer = setInterval(task, interval)
+        return () => clearInterval(timer)
+      },
+    }
+  }
+
+  release(): void {
+    this.#release()
+  }
+
+  /** What follows a commit: the jobs are sent. */
+  async #committed(entries: readonly Committed[], deletes: readonly DeleteJob[], run: Run): Promise<void> {
+    for (const { intent } of entries) if (intent) this.intents.consume(intent.version)
+    const versions = entries.map(({ job }) => job?.version)
+    const sent = entries.map(async ({ job, bound, owner }, at) => {
+      // a file that was saved twice in the transaction has one job
+      if (job && versions.indexOf(job.version) === at) await this.#sendFor(job, bound, owner, run)
+    })
+    const deleted = deletes.map((job) => this.#send(job, run))
+    await Promise.all([...sent, ...deleted]).catch((error) => warn(`after a commit: ${messageOf(error)}`))
+  }
+
+  /** Where a job is done on the spot, its entity is shown how that ended. */
+  async #sendFor(job: Job, bound: BoundAttachment, owner: object | null, run: Run): Promise<void> {
+    const done = await this.#send(job, run)
+    if (done === 'sent' || !owner || job.kind === 'delete') return
+    const now = await bound.table.read(run, job.id)
+    if (now?.version === job.version) tell(owner, bound, now)
+  }
+
+  #send(job: Job, run: Run): Promise<'performed' | 'sent'> {
+    const { background, retry } = this.setup
+    const { definition } = this.binding.find(job.entity, job.attachment)
+    const once = { ...this.ports(run), retry: { ...retry, attempts: 1 } }
+    return send(job, definition.inBackground ? background : inlineBackground(), () => perform(job, 1, once))
+  }
+
+  #placeOf({ definition, metadata, property }: BoundAttachment, entity: object): Place {
+    return { definition, storage: definition.storage ?? this.setup.firstStorage, ref: { ...rowRef(metadata, entity), attachment: property } }
+  }
+}

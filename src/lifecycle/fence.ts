@@ -1,0 +1,43 @@
+import type { AttachmentRecord } from '../attachment/record'
+import type { AttachmentRef } from '../attachment/rows'
+import { StorageError } from '../errors'
+import type { Ports } from './ports'
+
+/** The row is at another version, or not processing any more: whoever finds that has nothing more to say. */
+export class Overtaken extends Error {}
+
+/** A row as the jobs of one version may change it. */
+export interface FencedRow {
+  /**
+   * Changes the row while it is at this version and processing. Decided from what it holds at that very moment, so that twins of
+   * a job never undo each other's work. What it holds then; rejects with `Overtaken`.
+   */
+  change(decide: (record: AttachmentRecord) => Partial<AttachmentRecord>): Promise<AttachmentRecord>
+}
+
+/** How often somebody else may be faster before it is called an error. */
+const patience = 20
+
+/** The one place where it is decided who wins: a conditional update on version, processing, and the moment of the last change. */
+export function fencedRow(ref: AttachmentRef, version: string, { rows, now }: Pick<Ports, 'rows' | 'now'>): FencedRow {
+  let known: AttachmentRecord | null | undefined
+  return {
+    async change(decide) {
+      for (let tries = 0; tries < patience; tries++) {
+        known ??= await rows.read(ref)
+        if (known?.version !== version || !known.processing) throw new Overtaken()
+        const record: AttachmentRecord = { ...known, attemptedAt: later(known, now()), ...decide(known) }
+        const { processing, attemptedAt, error, meta } = record
+        const fence = { version, processing: true, attemptedAt: known.attemptedAt }
+        known = (await rows.update(ref, fence, { processing, attemptedAt, error, meta })) ? record : undefined
+        if (known) return known
+      }
+      throw new StorageError('row_busy', `the row of ${ref.entity}.${ref.attachment} was changed by others ${patience} times in a row`)
+    },
+  }
+}
+
+/** Every change of a row is told from the one before by its moment. */
+export function later({ attemptedAt }: AttachmentRecord, now: Date): Date {
+  return new Date(Math.max(now.getTime(), (attemptedAt?.getTime() ?? 0) + 1))
+}

@@ -1,0 +1,72 @@
+import type { AttachmentRecord } from '../attachment/record'
+import type { AttachmentRef } from '../attachment/rows'
+import type { Job } from '../background/job'
+import { UsageError } from '../errors'
+import type { Style } from '../style/style'
+import { later } from './fence'
+import { type Place, planAnew, processJob } from './plan'
+import type { Ports } from './ports'
+import type { AttachmentName } from './requeue'
+
+type Enqueue = (job: Job) => Promise<unknown>
+
+const batch = 100
+
+/** Sends the job of a failed file once more. What its row says then; null if it had not failed. */
+export async function retry(ref: AttachmentRef, ports: Pick<Ports, 'rows' | 'now'>, enqueue: Enqueue): Promise<AttachmentRecord | null> {
+  const record = await ports.rows.read(ref)
+  if (!record?.error) return null
+  const { begun: _, ...meta } = record.meta
+  const again = { ...record, processing: true, error: null, attemptedAt: later(record, ports.now()), meta }
+  if (!(await change(ref, record, again, ports))) return null
+  await enqueue(processJob(ref, again))
+  return again
+}
+
+/** The same for all that have failed by now; how many there were. */
+export async function retryAll({ entity, attachment }: AttachmentName, ports: Pick<Ports, 'rows' | 'now'>, enqueue: Enqueue): Promise<number> {
+  const before = ports.now()
+  let retried = 0
+  for (let more = true; more; ) {
+    const failed = await ports.rows.failed(entity, attachment, { before }, batch)
+    const earlier = retried
+    for (const { ref } of failed) if (await retry(ref, ports, enqueue)) retried++
+    more = retried > earlier && failed.length === batch
+  }
+  return retried
+}
+
+/**
+ * Makes styles anew from the original. What is shown stays until its successor is verified, and nothing else moves.
+ * What the row says then; null if there is nothing to make.
+ */
+export async function reprocess(
+  place: Place,
+  wanted: readonly Style[],
+  ports: Pick<Ports, 'rows' | 'now'>,
+  enqueue: Enqueue,
+): Promise<AttachmentRecord | null> {
+  const { ref, definition } = place
+  const record = await ports.rows.read(ref)
+  if (!record || wanted.length === 0 || !definition.processor.reads(record.contentType)) return null
+  const busy = () =>
+    new UsageError(
+      'still_processing',
+      `${ref.entity}.${ref.attachment} is being processed or was changed just now: reprocess() it when that has ended`,
+    )
+  if (record.processing) throw busy()
+  if (Object.values(record.meta.styles).some(({ staged, written }) => staged !== undefined && !written)) {
+    const what = `the original of ${ref.entity}.${ref.attachment}, or a style that came with it, has not reached the storage`
+    throw new UsageError('not_stored', `${what}: retry() first, or attach() the file to its own entity to begin anew`)
+  }
+  const anew = planAnew(place, record, wanted, later(record, ports.now()))
+  if (!(await change(ref, record, anew, ports))) throw busy()
+  await enqueue(processJob(ref, anew))
+  return anew
+}
+
+/** Nobody else may have begun the same meanwhile. */
+function change(ref: AttachmentRef, { version }: AttachmentRecord, to: AttachmentRecord, { rows }: Pick<Ports, 'rows'>): Promise<boolean> {
+  const { processing, error, attemptedAt, meta } = to
+  return rows.update(ref, { version, processing: false }, { version: to.version, processing, error, attemptedAt, meta })
+}

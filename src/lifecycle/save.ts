@@ -1,0 +1,52 @@
+import { type AttachmentRecord, emptyRecord } from '../attachment/record'
+import type { ProcessJob } from '../background/job'
+import { UsageError } from '../errors'
+import type { Intent, Intents } from './intents'
+import { type Left, leftFiles } from './left'
+import { type Place, planRow, processJob } from './plan'
+
+/** The columns of one row, in the transaction that saves. */
+export interface LockedRow {
+  /** Locks the row until the transaction ends. Null without a file, undefined without a row. */
+  read(): Promise<AttachmentRecord | null | undefined>
+  /** How many rows took it. */
+  write(columns: AttachmentRecord | typeof emptyRecord): Promise<number>
+}
+
+/** What follows when the transaction commits. */
+export interface Outcome {
+  readonly job: ProcessJob | null
+  readonly left: Left | null
+}
+
+/** Carries an intent out, inside the transaction: the row says everything from here on. */
+export async function carryOut(
+  intent: Intent,
+  place: Place,
+  row: LockedRow,
+  { intents, now }: { intents: Pick<Intents, 'get'>; now: () => Date },
+): Promise<Outcome & { columns: AttachmentRecord | null }> {
+  const { ref, definition } = place
+  const before = await row.read()
+  if (before === undefined) {
+    throw new UsageError('row_missing', `the row of ${ref.entity}.${ref.attachment} is not there to take its file: save the entity itself, by save()`)
+  }
+  // saved twice in one transaction, or again because the answer to COMMIT was lost
+  if (before && before.version === intent.version) return { columns: before, job: before.processing ? processJob(ref, before) : null, left: null }
+  if (intent.file && intents.get(intent.version)?.uncertain !== false) {
+    const what = `${ref.entity}.${ref.attachment} was saved by another transaction, or the answer to its COMMIT was lost; another file may have taken its place since`
+    throw new UsageError('attach_again', `${what}: load the entity and attach() the file again`)
+  }
+  const columns = intent.file && planRow(place, intent.file, before, now())
+  if ((await row.write(columns ?? emptyRecord)) !== 1) {
+    throw new UsageError('row_missing', `the row of ${ref.entity}.${ref.attachment} vanished while its file was written`)
+  }
+  if (columns) return { columns, job: processJob(ref, columns), left: null }
+  return { columns, job: null, left: before && { ref, files: leftFiles(before, definition.keepsFiles !== 'never') } }
+}
+
+/** Looks, inside the transaction, at a row that is about to be removed. */
+export async function beforeRemoval({ ref, definition }: Place, row: Pick<LockedRow, 'read'>): Promise<Outcome | null> {
+  const record = await row.read()
+  return record ? { job: null, left: { ref, files: leftFiles(record, definition.keepsFiles === 'always') } } : null
+}

@@ -1,0 +1,83 @@
+import { Readable } from 'node:stream'
+import { type AttachmentRecord, type StyleRecord, type Styles, templateContext } from '../attachment/record'
+import { ProcessingError, StorageError } from '../errors'
+import type { Made, ProcessorInput } from '../processor/processor'
+import type { Storage } from '../storage/storage'
+import type { Style } from '../style/style'
+import { builtInTokens } from '../template/tokens'
+import type { Place } from './plan'
+
+/** What became of the styles that were not in the storage yet. */
+export interface Stored {
+  /** Those that are verified there now. */
+  readonly written: Styles
+  readonly errors: readonly unknown[]
+}
+
+/**
+ * Brings to the storage what is not there yet, each style as soon as it is made, and verifies it. One that fails keeps none
+ * of the others back. Never rejects, and nothing goes on after its end.
+ */
+export async function store(place: Omit<Place, 'storage'>, record: AttachmentRecord, staging: Storage, storage: Storage): Promise<Stored> {
+  const { entity, attachment } = place.ref
+  const plan: Styles = { ...record.meta.styles, ...record.meta.next }
+  const errors: unknown[] = []
+  const written: Record<string, StyleRecord> = {}
+  const sending: Promise<void>[] = []
+
+  async function send(name: string, style: StyleRecord, body: Parameters<Storage['write']>[1]): Promise<void> {
+    const { key, contentType, size } = style
+    const fileName = name === 'original' ? record.fileName : builtInTokens['filename']?.(templateContext(entity, attachment, name, record))
+    try {
+      await storage.write(key, body, { contentType, size, fileName })
+    } finally {
+      if (body instanceof Readable) body.destroy()
+    }
+    const found = await storage.stat(key)
+    if (found?.size !== size) {
+      throw new StorageError('not_verified', `'${key}' should have ${size} bytes, and the storage holds ${found ? `${found.size}` : 'nothing'}`)
+    }
+    written[name] = { ...style, written: true }
+  }
+  const start = (work: Promise<void>) => sending.push(work.catch((error) => void errors.push(error)))
+
+  const todo = Object.entries(plan).filter(([, { written }]) => !written)
+  for (const [name, style] of todo) {
+    const { staged } = style
+    if (staged !== undefined) start(staging.read(staged).then((body) => send(name, style, body)))
+  }
+  const wanted = todo.flatMap(([, { staged, style }]) => (staged === undefined && style ? [style] : []))
+  const made = makeAll(wanted, place, originalOf(record, staging, storage), ({ style, body, contentType, width, height }) => {
+    start(send(style.name, { ...(plan[style.name] as StyleRecord), contentType, width, height, size: body.length }, body))
+  })
+  await made.catch((error) => void errors.push(error))
+  await Promise.all(sending)
+  return { written, errors }
+}
+
+/** Makes all styles. Where one of them cannot be made, the others are, each by itself; then it is said why. */
+async function makeAll(
+  wanted: readonly Style[],
+  { definition }: Pick<Place, 'definition'>,
+  input: ProcessorInput,
+  take: (made: Made) => void,
+): Promise<void> {
+  const missing = new Set(wanted)
+  try {
+    for await (const made of definition.processor.process(input, wanted)) {
+      take(made)
+      missing.delete(made.style)
+    }
+  } catch (error) {
+    if (!(error instanceof ProcessingError) || wanted.length === 1) throw error
+    for (const style of missing) await makeAll([style], { definition }, input, take).catch(() => undefined)
+    throw error
+  }
+}
+
+/** Styles come from the staged original as long as there is one. */
+function originalOf({ contentType, meta }: AttachmentRecord, staging: Storage, storage: Storage): ProcessorInput {
+  const original = meta.styles['original'] as StyleRecord
+  const [place, key] = original.staged === undefined ? [storage, original.key] : [staging, original.staged]
+  return { contentType, path: place.localPath?.(key), open: () => place.read(key) }
+}

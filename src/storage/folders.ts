@@ -1,0 +1,54 @@
+import { mkdir, open, rename, rmdir, stat } from 'node:fs/promises'
+import { dirname, sep } from 'node:path'
+
+/** Whether there is nothing at that path, or no way to it. */
+export function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+}
+
+export async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false
+}
+
+/**
+ * Makes the folder of `path`, and in it what `make` makes, which is told the first folder that was missing. Somebody who clears
+ * empty folders away may take ours before it is used: then once more.
+ */
+export async function inFolderOf<T>(path: string, make: (firstNew: string | undefined) => Promise<T>, tries = 10): Promise<T> {
+  try {
+    return await make(await mkdir(dirname(path), { recursive: true }))
+  } catch (error) {
+    if (isMissing(error) && tries > 1) return inFolderOf(path, make, tries - 1)
+    throw error
+  }
+}
+
+/** Puts a file in its place, whatever was there, and makes its name survive a power cut, with those of the folders that are new. */
+export async function moveTo(path: string, from: string): Promise<void> {
+  await inFolderOf(path, async (firstNew) => {
+    await rename(from, path)
+    const top = dirname(firstNew ?? path)
+    for (let folder = dirname(path); folder.length >= top.length; folder = dirname(folder)) {
+      await syncFolder(folder)
+      if (folder === top) break
+    }
+  })
+}
+
+/** File systems that cannot (Windows) are left alone. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path).catch(() => undefined)
+  await folder?.sync().catch(() => undefined)
+  await folder?.close()
+}
+
+/** Removes a folder and those above it, up to `base`, as far as they are empty. */
+export async function removeEmptyFolders(path: string, base: string): Promise<void> {
+  for (let folder = path; folder.startsWith(base + sep); folder = dirname(folder)) {
+    const removed = await rmdir(folder).then(
+      () => true,
+      (error) => error.code === 'ENOENT',
+    )
+    if (!removed) return
+  }
+}

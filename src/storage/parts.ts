@@ -1,0 +1,52 @@
+import { randomUUID } from 'node:crypto'
+import { open, unlink } from 'node:fs/promises'
+import { join, sep } from 'node:path'
+import { Readable } from 'node:stream'
+import { inFolderOf, removeEmptyFolders } from './folders'
+import { walk } from './walk'
+
+/** Below the root, and so on its file system: a rename brings a part to its place at once. */
+export const partsFolder = '.parts'
+
+/** What nobody wrote to for so long belongs to a process that was killed. Milliseconds. */
+const abandoned = 24 * 3600_000
+
+/** Writes and syncs a body that has no place yet, hands the path over, and leaves nothing there, whatever happens. */
+export async function withPart(base: string, body: Readable | Uint8Array, use: (part: string) => Promise<void>): Promise<void> {
+  const part = join(base, partsFolder, randomUUID())
+  try {
+    await fill(part, body)
+    await use(part)
+  } finally {
+    await removePart(part, base)
+  }
+}
+
+async function fill(part: string, body: Readable | Uint8Array): Promise<void> {
+  const file = await inFolderOf(part, () => open(part, 'wx'))
+  try {
+    for await (const chunk of body instanceof Readable ? body : [body]) await file.writeFile(chunk)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** Nothing depends on this: what stays is found by the next sweep. */
+async function removePart(part: string, base: string): Promise<void> {
+  await unlink(part).catch(() => undefined)
+  await removeEmptyFolders(join(base, partsFolder), base)
+}
+
+export async function removeAbandonedParts(base: string): Promise<void> {
+  const folder = join(base, partsFolder)
+  for await (const { key, modified } of walk(folder)) {
+    if (modified.getTime() < Date.now() - abandoned) await removePart(join(folder, key), base)
+  }
+}
+
+/** Whether a path below the root is a part, or the folder of them. */
+export function isPart(inside: string): boolean {
+  // some file systems take names in any case
+  return inside.split(sep)[0]?.toLowerCase() === partsFolder
+}

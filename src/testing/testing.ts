@@ -1,0 +1,3 @@
+export { type BackgroundContractOptions, backgroundContract } from './background/contract'
+export type { ContractCase, ProcessOptions } from './case'
+export { storageContract } from './storage/contract'

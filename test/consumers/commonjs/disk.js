@@ -1,0 +1,3 @@
+const { diskStorage } = require('typeorm-attachments')
+
+module.exports = async () => diskStorage({ root: 'contract' })

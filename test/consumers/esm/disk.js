@@ -1,0 +1,3 @@
+import { diskStorage } from 'typeorm-attachments'
+
+export const makeStorage = async () => diskStorage({ root: 'contract' })
