@@ -12,6 +12,9 @@ type Enqueue = (job: Job) => Promise<unknown>
 
 const batch = 100
 
+/** How far in ms a row may be ahead of this clock: clocks of machines differ, and changes within a millisecond are told apart. */
+const ahead = 60_000
+
 /** Sends the job of a failed file once more. What its row says then; null if it had not failed. */
 export async function retry(ref: AttachmentRef, ports: Pick<Ports, 'rows' | 'now'>, enqueue: Enqueue): Promise<AttachmentRecord | null> {
   const record = await ports.rows.read(ref)
@@ -25,12 +28,14 @@ export async function retry(ref: AttachmentRef, ports: Pick<Ports, 'rows' | 'now
 
 /** The same for all that have failed by now; how many there were. */
 export async function retryAll({ entity, attachment }: AttachmentName, ports: Pick<Ports, 'rows' | 'now'>, enqueue: Enqueue): Promise<number> {
-  const before = ports.now()
+  const before = new Date(ports.now().getTime() + ahead)
+  // whatever was retried lies behind `before`, also if it fails again at once: so this ends
+  const marking = { rows: ports.rows, now: () => new Date(Math.max(before.getTime(), ports.now().getTime())) }
   let retried = 0
   for (let more = true; more; ) {
     const failed = await ports.rows.failed(entity, attachment, { before }, batch)
     const earlier = retried
-    for (const { ref } of failed) if (await retry(ref, ports, enqueue)) retried++
+    for (const { ref } of failed) if (await retry(ref, marking, enqueue)) retried++
     more = retried > earlier && failed.length === batch
   }
   return retried
