@@ -42,7 +42,7 @@ export class Connection {
   readonly #release: () => void
 
   constructor(
-    dataSource: DataSource,
+    readonly dataSource: DataSource,
     readonly setup: Setup,
   ) {
     const { staging } = setup

@@ -16,6 +16,7 @@ const rows = [
   ['connection'],
   ['attachments'],
   ['index'],
+  ['cli'],
 ]
 
 /** What tests are given knows what they test, and nobody knows it. */
@@ -35,8 +36,8 @@ const homes: Record<string, string> = {
   '@aws-sdk/s3-request-presigner': 'storage',
 }
 
-/** The classes that compose the rest name TypeORM's types, and nothing else of it. */
-const typesOnly = ['connection', 'attachments']
+/** What composes the rest names TypeORM's types, and nothing else of it. */
+const typesOnly = ['connection', 'attachments', 'cli']
 
 async function imports(): Promise<Array<{ file: string; folder: string; target: string; typeOnly: boolean }>> {
   const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts'))
