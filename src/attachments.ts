@@ -160,8 +160,7 @@ export class Attachments {
       running,
       stop: async () => {
         this.#workers.delete(worker)
-        await Promise.all(lookers.map((stop) => stop()))
-        await inner?.stop()
+        await Promise.all([inner?.stop(), ...lookers.map((stop) => stop())])
       },
     }
     this.#workers.add(worker)
