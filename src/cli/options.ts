@@ -1,6 +1,9 @@
 import { parseArgs } from 'node:util'
 import { doesNotHelp, Ended, lineOf } from './ended'
 
+/** Heroku and Kubernetes kill after 30 seconds. */
+const defaultDrain = 25
+
 export const help = `typeorm-attachments worker MODULE [options]
 
 Makes the styles of saved files and moves them to the storage, until SIGTERM or SIGINT.
@@ -9,7 +12,7 @@ MODULE is the JavaScript file that exports your Attachments, and your DataSource
   -d, --data-source FILE  the file that exports the DataSource, if MODULE does not
       --concurrency N     jobs of each queue at a time; as many as there are cores
       --queue NAME        takes jobs from this queue only; may be repeated
-      --drain SECONDS     how long a signal to stop waits for running jobs; 25
+      --drain SECONDS     how long a signal to stop waits for running jobs; ${defaultDrain}
       --port N            answers GET /live and GET /ready for health checks
   -h, --help
   -v, --version
@@ -42,7 +45,7 @@ export function parseOptions(args: readonly string[]): 'help' | 'version' | Work
     dataSource: values['data-source'],
     concurrency: wholeNumber('concurrency', values.concurrency, 1),
     queues: values.queue,
-    drain: wholeNumber('drain', values.drain, 0) ?? 25,
+    drain: wholeNumber('drain', values.drain, 0) ?? defaultDrain,
     port: wholeNumber('port', values.port, 0, 65_535),
   }
 }

@@ -47,13 +47,13 @@ async function drain({ attachments, dataSource }: SetUp, started: Promise<Runnin
     await attachments.close()
     if (dataSource.isInitialized) await dataSource.destroy()
   }
-  const late = new Promise<string>((resolve) => setTimeout(resolve, seconds * 1_000, `${seconds} seconds were not enough to drain`))
-  const impatient = second.then((signal) => `there was a second ${signal}`)
+  const late = new Promise<string>((resolve) => setTimeout(resolve, seconds * 1_000, `draining took more than ${seconds} s`))
+  const impatient = second.then((signal) => `a second ${signal} came`)
   const cut = await Promise.race([close().then(() => undefined), late, impatient])
   if (cut === undefined) return
   const jobs = [...(worker?.running ?? [])].map(nameOf)
   log('error', 'cut short', { running: jobs.length, jobs })
-  throw new Ended(`${cut}: ${jobs.length} jobs were cut short. They come again: from the queue, or as lost jobs after five minutes`, mayHelp)
+  throw new Ended(`${cut}; jobs cut short: ${jobs.length}. They come again, from the queue, or as lost jobs after five minutes`, mayHelp)
 }
 
 /** Warnings become lines of the log, instead of what Node writes. */
