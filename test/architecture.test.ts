@@ -91,3 +91,10 @@ it('every package has one home', async () => {
   })
   expect(wrong).toEqual([])
 })
+
+it('only the command, and the process that a contract kills, print and exit', async () => {
+  const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts') && placeOf(file) !== 'cli')
+  const texts = await Promise.all(files.map(async (file) => ({ file, text: await readFile(join(src, file), 'utf8') })))
+  const printing = texts.filter(({ text }) => /console\.|process\.(exit|stdout|stderr)/.test(text))
+  expect(printing.map(({ file }) => file)).toEqual(['testing/testing-child.ts'])
+})
