@@ -3,7 +3,7 @@
 export { Attached } from './attachment/attached'
 export type { Failure } from './attachment/record'
 // set up
-export { Attachments, type AttachmentsOptions } from './attachments'
+export { Attachments, type AttachmentsOptions, type RunningWorker } from './attachments'
 export {
   type BackgroundAdapter,
   type JobReport,
@@ -19,6 +19,7 @@ export {
 export { type InProcessOptions, inProcessBackground } from './background/in-process'
 export { inlineBackground } from './background/inline'
 export type { DeleteJob, Job, ProcessJob, RowRef, VersionFiles } from './background/job'
+export type { PerformedJob } from './background/performed'
 export type { AttachmentOptions, BackgroundOptions, ColumnName, Fallback, FallbackFile, StyleMap } from './definition/options'
 // what can go wrong
 export { AttachmentError, DeclarationError, ForeignWriteError, ProcessingError, RefusedFileError, StorageError, UsageError } from './errors'

@@ -1,6 +1,6 @@
 import { type JobReport, type Progress, TryLater } from '../background/adapter'
 import { checkJob, type DeleteJob, type ProcessJob } from '../background/job'
-import { AttachmentError, isRetryable, messageOf, StorageError } from '../errors'
+import { codeOf, isRetryable, messageOf, StorageError } from '../errors'
 import { deleteLeft } from './delete'
 import { type FencedRow, fencedRow, Overtaken } from './fence'
 import type { Ports } from './ports'
@@ -48,7 +48,7 @@ async function performProcess(job: ProcessJob, attempt: number, ports: Ports, to
 
 /** The original stays where it is staged; nothing waits for this file any more. */
 async function fail(row: FencedRow, error: unknown, attempts: number, { now }: Ports): Promise<JobReport> {
-  const code = error instanceof AttachmentError ? error.code : 'unexpected'
+  const code = codeOf(error)
   const failure = { code, message: messageOf(error).slice(0, 1000), attempts, at: now().toISOString() }
   await row.change(() => ({ processing: false, error: failure }))
   return { result: 'failed', styles: [], bytes: 0, error: { code, message: failure.message } }
