@@ -1,7 +1,8 @@
+import { availableParallelism } from 'node:os'
 import type { DataSource } from 'typeorm'
 import type { AnyAttached, Attached } from './attachment/attached'
 import { newVersion, stagedKeys } from './attachment/record'
-import type { BackgroundAdapter, Worker } from './background/adapter'
+import type { BackgroundAdapter, Perform, Worker } from './background/adapter'
 import { Connection, type Setup } from './connection'
 import { checkStyleName } from './definition/definition'
 import { messageOf, UsageError } from './errors'
@@ -75,7 +76,7 @@ export class Attachments {
     await Promise.all(this.#storages.map((storage) => storage.prepare?.()))
     const connection = new Connection(dataSource, this.#setup)
     this.#connected = connection
-    this.#setup.background.start?.((job, attempt) => connection.perform(job, attempt))
+    this.#setup.background.start?.((job, attempt, told) => connection.perform(job, attempt, told))
   }
 
   /**
@@ -112,11 +113,19 @@ export class Attachments {
    * Works on what the background adapter brings, until it is stopped. At once and then every minute it looks for jobs that were
    * lost; at once and then every hour it sweeps the staging.
    *
-   * @param concurrency jobs at a time; default 2
+   * @param concurrency jobs of each queue at a time; default: as many as the machine has cores
+   * @param queues those to take jobs from, by the names that attachments give them; default: all of these, and `'default'`
    */
-  async work({ concurrency = 2 }: { concurrency?: number } = {}): Promise<Worker> {
+  async work({ concurrency = availableParallelism(), queues }: { concurrency?: number; queues?: readonly string[] } = {}): Promise<Worker> {
     const connection = this.#connection()
-    const inner = await this.#setup.background.work((job, attempt) => connection.perform(job, attempt), { concurrency })
+    const known = connection.queues()
+    const stranger = queues?.find((name) => !known.includes(name))
+    if (stranger !== undefined)
+      throw new UsageError('unknown_queue', `no attachment sends its jobs to a queue '${stranger}': there are ${known.join(', ')}`)
+    if (!Number.isInteger(concurrency) || concurrency < 1)
+      throw new UsageError('bad_concurrency', `concurrency must be an integer from 1, not ${concurrency}`)
+    const perform: Perform = (job, attempt, told) => connection.perform(job, attempt, told)
+    const inner = await this.#setup.background.work?.(perform, { concurrency, queues: queues ?? known })
     const lookers = [
       repeating(lookAround, 'looking for lost jobs', () => this.requeueLost()),
       repeating(sweepAround, 'sweeping the staging', () => this.sweepStaging()),
@@ -125,7 +134,7 @@ export class Attachments {
       stop: async () => {
         this.#workers.delete(worker)
         await Promise.all(lookers.map((stop) => stop()))
-        await inner.stop()
+        await inner?.stop()
       },
     }
     this.#workers.add(worker)

@@ -1,9 +1,10 @@
-import type { DataSource } from 'typeorm'
+import type { DataSource, QueryRunner } from 'typeorm'
 import { Attached } from './attachment/attached'
 import type { AttachmentRecord } from './attachment/record'
-import { type BackgroundAdapter, TryLater } from './background/adapter'
+import { type BackgroundAdapter, type JobReport, type Progress, type Sending, TryLater } from './background/adapter'
 import { inlineBackground } from './background/inline'
-import { checkJob, type DeleteJob, type Job } from './background/job'
+import { checkJob, type Job, keyOf, type ProcessJob } from './background/job'
+import type { Definition } from './definition/definition'
 import { messageOf, UsageError } from './errors'
 import { handBack } from './lifecycle/hand-back'
 import { intents } from './lifecycle/intents'
@@ -16,8 +17,8 @@ import { send, warn } from './lifecycle/send'
 import type { Storage } from './storage/storage'
 import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/binding'
 import { rowsOf } from './typeorm/rows'
-import { type Run, runOnPrimary } from './typeorm/run'
-import { type Committed, subscriber, tell } from './typeorm/subscriber'
+import { inSavepoint, type Run, runOnPrimary } from './typeorm/run'
+import { type Committed, type Prepared, subscriber, tell } from './typeorm/subscriber'
 
 /** What the attachments of a data source work with. */
 export interface Setup {
@@ -52,13 +53,12 @@ export class Connection {
       intents: this.intents,
       attachmentsOf: (metadata) => this.binding.of(metadata),
       placeOf: (bound, owner) => this.#placeOf(bound, owner),
-      committing: (entries) =>
-        prepareDeletes(
-          entries.flatMap(({ left }) => left ?? []),
-          isIntent,
-          { staging, now: () => new Date() },
-        ),
-      committed: (entries, deletes, run) => this.#committed(entries, deletes, run),
+      committing: async (entries, runner) => {
+        const left = entries.flatMap(({ left }) => left ?? [])
+        const deletes = await prepareDeletes(left, isIntent, { staging, now: () => new Date() })
+        return { deletes, carried: await this.#carry([...jobsOf(entries).keys(), ...deletes], runner) }
+      },
+      committed: (entries, prepared, run) => this.#committed(entries, prepared, run),
     })
     // first, because another subscriber that throws would keep TypeORM from calling the rest
     dataSource.subscribers.unshift(listener)
@@ -77,11 +77,19 @@ export class Connection {
     return this.binding.attachments.map(({ entity, property }) => ({ entity, attachment: property }))
   }
 
+  /** Names of the queues that jobs are sent to. */
+  queues(): string[] {
+    return [...new Set(['default', ...this.binding.attachments.map(({ definition }) => definition.carried.queue)])]
+  }
+
   /** What a queue brings. */
-  async perform(given: unknown, attempt: number): Promise<void> {
-    if (this.closing) return handBack(checkJob(given), this.ports())
+  async perform(given: unknown, attempt: number, told?: (progress: Progress) => void): Promise<JobReport> {
+    if (this.closing) {
+      await handBack(checkJob(given), this.ports())
+      return { result: 'overtaken', styles: [], bytes: 0 }
+    }
     try {
-      await perform(given, attempt, this.ports())
+      return await perform(given, attempt, this.ports(), told)
     } catch (error) {
       // a queue of this process will not come again
       const job = this.closing && error instanceof TryLater ? checkJob(given) : undefined
@@ -134,15 +142,28 @@ export class Connection {
     this.#release()
   }
 
+  /** Before a commit: what a queue in the same database takes, it takes within the transaction. */
+  async #carry(jobs: readonly Job[], runner: QueryRunner): Promise<ReadonlySet<Job>> {
+    const { background } = this.setup
+    const carried = jobs.filter((job) => this.#definitionOf(job).inBackground)
+    if (!background.enqueueWithin || carried.length === 0 || !runner.isTransactionActive) return new Set()
+    const sendings = carried.map((job) => [job, this.#sending(job, this.#run)] as const)
+    try {
+      await inSavepoint(runner, async (run) => background.enqueueWithin?.(sendings, (sql, parameters) => run(sql, [...parameters])))
+      return new Set(carried)
+    } catch (error) {
+      warn(`${carried.length} jobs could not be sent within their transaction, and will be after it: ${messageOf(error)}`)
+      return new Set()
+    }
+  }
+
   /** What follows a commit: the jobs are sent. */
-  async #committed(entries: readonly Committed[], deletes: readonly DeleteJob[], run: Run): Promise<void> {
+  async #committed(entries: readonly Committed[], { deletes, carried }: Prepared, run: Run): Promise<void> {
     for (const { intent } of entries) if (intent) this.intents.consume(intent.version)
-    const versions = entries.map(({ job }) => job?.version)
-    const sent = entries.map(async ({ job, bound, owner }, at) => {
-      // a file that was saved twice in the transaction has one job
-      if (job && versions.indexOf(job.version) === at) await this.#sendFor(job, bound, owner, run)
+    const sent = [...jobsOf(entries)].map(async ([job, { bound, owner }]) => {
+      if (!carried.has(job)) await this.#sendFor(job, bound, owner, run)
     })
-    const deleted = deletes.map((job) => this.#send(job, run))
+    const deleted = deletes.map((job) => (carried.has(job) ? undefined : this.#send(job, run)))
     await Promise.all([...sent, ...deleted]).catch((error) => warn(`after a commit: ${messageOf(error)}`))
   }
 
@@ -155,13 +176,28 @@ export class Connection {
   }
 
   #send(job: Job, run: Run): Promise<'performed' | 'sent'> {
-    const { background, retry } = this.setup
-    const { definition } = this.binding.find(job.entity, job.attachment)
+    return send(job, this.#definitionOf(job).inBackground ? this.setup.background : inlineBackground(), this.#sending(job, run))
+  }
+
+  #sending(job: Job, run: Run): Sending {
+    const { retry } = this.setup
+    const { queue, priority, delay } = this.#definitionOf(job).carried
     const once = { ...this.ports(run), retry: { ...retry, attempts: 1 } }
-    return send(job, definition.inBackground ? background : inlineBackground(), () => perform(job, 1, once))
+    const performNow = async () => void (await perform(job, 1, once))
+    return { key: keyOf(job), queue, priority, delay: job.kind === 'process' ? delay : 0, attempts: retry.attempts, performNow }
+  }
+
+  #definitionOf({ entity, attachment }: Job): Definition {
+    return this.binding.find(entity, attachment).definition
   }
 
   #placeOf({ definition, metadata, property }: BoundAttachment, entity: object): Place {
     return { definition, storage: definition.storage ?? this.setup.firstStorage, ref: { ...rowRef(metadata, entity), attachment: property } }
   }
+}
+
+/** The jobs of what was saved, and for whom. A file that was saved twice in the transaction has one. */
+function jobsOf(entries: readonly Committed[]): Map<ProcessJob, Committed> {
+  const versions = entries.map(({ job }) => job?.version)
+  return new Map(entries.flatMap((entry, at) => (entry.job && versions.indexOf(entry.job.version) === at ? [[entry.job, entry]] : [])))
 }

@@ -4,11 +4,22 @@ export { Attached } from './attachment/attached'
 export type { Failure } from './attachment/record'
 // set up
 export { Attachments, type AttachmentsOptions } from './attachments'
-export { type BackgroundAdapter, type Perform, TryLater, type Worker } from './background/adapter'
+export {
+  type BackgroundAdapter,
+  type JobReport,
+  NotHere,
+  type Perform,
+  type Progress,
+  type Query,
+  type Sending,
+  TryLater,
+  type Worker,
+  type WorkOptions,
+} from './background/adapter'
 export { type InProcessOptions, inProcessBackground } from './background/in-process'
 export { inlineBackground } from './background/inline'
 export type { DeleteJob, Job, ProcessJob, RowRef, VersionFiles } from './background/job'
-export type { AttachmentOptions, ColumnName, Fallback, FallbackFile, StyleMap } from './definition/options'
+export type { AttachmentOptions, BackgroundOptions, ColumnName, Fallback, FallbackFile, StyleMap } from './definition/options'
 // what can go wrong
 export { AttachmentError, DeclarationError, ForeignWriteError, ProcessingError, RefusedFileError, StorageError, UsageError } from './errors'
 // attach

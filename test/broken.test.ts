@@ -13,6 +13,7 @@ import {
   StorageError,
   TryLater,
 } from '../src'
+import { report } from '../src/testing/background/sample'
 import { backgroundContract, type ContractCase, storageContract } from '../src/testing/testing'
 import { elsewhere, timeout } from './support/contract'
 import { brokenDisk, type Flaw } from './support/elsewhere/broken-disk'
@@ -222,7 +223,7 @@ describe('the contract of background adapters notices one that', () => {
       'does not bring jobs back',
       'brings a job again that is to be tried later, with the next attempt and not too soon',
       /attempt 2 of a job that is to be tried again after 300 ms should come within/,
-      performing((perform) => (job, attempt) => perform(job, attempt).catch(() => undefined)),
+      performing((perform) => (job, attempt) => perform(job, attempt).catch(() => report)),
     ],
     [
       'brings jobs back at once',
@@ -250,9 +251,10 @@ describe('the contract of background adapters notices one that', () => {
         let failed = false
         return (job, attempt) =>
           failed
-            ? Promise.resolve()
+            ? Promise.resolve(report)
             : perform(job, attempt).catch(() => {
                 failed = true
+                return report
               })
       }),
     ],
@@ -262,7 +264,7 @@ describe('the contract of background adapters notices one that', () => {
       /how often a job came that was done at once: expected 1, found 2/,
       performing((perform) => async (job, attempt) => {
         await perform(job, attempt)
-        await perform(job, attempt)
+        return perform(job, attempt)
       }),
     ],
     [
@@ -270,12 +272,12 @@ describe('the contract of background adapters notices one that', () => {
       'does not keep whoever enqueues waiting for the job',
       /enqueue\(\) should return within/,
       () => {
-        let perform: Perform = async () => undefined
+        let perform: Perform = async () => report
         return {
           start(given) {
             perform = given
           },
-          enqueue: (job) => perform(job, 1),
+          enqueue: async (job) => void (await perform(job, 1)),
         }
       },
     ],
@@ -335,7 +337,7 @@ describe('the contract of background adapters notices one that', () => {
 
   it('goes on working when it was stopped', async () => {
     const { sound } = await table()
-    const work: BackgroundAdapter['work'] = async (perform, options) => {
+    const work: typeof sound.work = async (perform, options) => {
       const worker = await sound.work(perform, options)
       return { stop: () => worker.stop().then(() => void sound.work(perform, options)) }
     }

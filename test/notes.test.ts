@@ -76,7 +76,7 @@ describe('a delete job that is lost', () => {
     let broken = false
     const background: BackgroundAdapter = {
       ...working,
-      enqueue: (job, here) => (broken ? Promise.reject(new Error('no queue')) : working.enqueue(job, here)),
+      enqueue: (job, sending) => (broken ? Promise.reject(new Error('no queue')) : working.enqueue(job, sending)),
     }
     const { attachments, dataSource, storage, staging } = await start({ background })
     await working.run()

@@ -1,5 +1,5 @@
 import fastq from 'fastq'
-import { type BackgroundAdapter, type Perform, TryLater } from './adapter'
+import { type BackgroundAdapter, NotHere, type Perform, TryLater } from './adapter'
 import type { Job } from './job'
 
 export interface InProcessOptions {
@@ -13,8 +13,8 @@ interface Task {
 }
 
 /**
- * Jobs run later in the process that saved. Nothing to install; what is queued ends with the process, and
- * `requeueLost()` finds it again.
+ * Jobs run later in the process that saved, in one queue, first come first served. Nothing to install; what is queued ends with
+ * the process, and `requeueLost()` finds it again.
  */
 export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}): BackgroundAdapter {
   let perform: Perform | undefined
@@ -41,7 +41,7 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
     } catch (error) {
       if (!(error instanceof TryLater)) throw error
       // after the end nobody waits for another attempt: requeueLost() will find what is left to do
-      if (!closed) later({ job, attempt: attempt + 1 }, error.delay)
+      if (!closed) later({ job, attempt: error instanceof NotHere ? attempt : attempt + 1 }, error.delay)
     }
   }
 
@@ -79,8 +79,10 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
       perform = given
       closed = false
     },
-    async enqueue(job) {
-      if (!closed) push({ job, attempt: 1 })
+    async enqueue(job, { delay }) {
+      if (closed) return
+      if (delay > 0) later({ job, attempt: 1 }, delay)
+      else push({ job, attempt: 1 })
     },
     // jobs run whether somebody works or not; what stops with a worker is its look for lost ones
     work: async () => ({ stop: async () => void (await Promise.allSettled(running)) }),

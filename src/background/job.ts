@@ -54,6 +54,13 @@ export const noteFolder = '.deletes/'
 /** Plain JSON: what a background adapter carries to a worker, and what its dashboard shows. */
 export type Job = ProcessJob | DeleteJob
 
+/** Of several jobs that say the same and have not begun, one is enough. */
+export function keyOf(job: Job): string {
+  const name = `${job.entity}.${job.attachment}`
+  if (job.kind === 'process') return `${name}/${job.version}`
+  return `${name}/${job.note ?? `${job.at}/${job.rows[0]?.files[0]?.version}`}`
+}
+
 /**
  * A job as a queue brought it. Throws a `UsageError` for anything that is not one, before anything is done because of it.
  */

@@ -6,7 +6,16 @@ import { resolveStyle, type Style } from '../style/style'
 import { underscore } from '../template/inflection'
 import { compileTemplate, type Template } from '../template/template'
 import { builtInTokens, hashToken, safe, type TemplateContext, type Tokens } from '../template/tokens'
-import { type AttachmentOptions, type ColumnName, columnNames, defaults, type Fallback, type FallbackFile, optionNames } from './options'
+import {
+  type AttachmentOptions,
+  type BackgroundOptions,
+  type ColumnName,
+  columnNames,
+  defaults,
+  type Fallback,
+  type FallbackFile,
+  optionNames,
+} from './options'
 import { parseSize } from './size'
 
 /** A fallback URL, resolved: asked for with a style and what is known of the file. */
@@ -25,6 +34,8 @@ export interface Definition {
   madeAtOnce(style: string): boolean
   /** Whether the job waits for a worker; otherwise it runs right after the commit. */
   readonly inBackground: boolean
+  /** How that job is carried. */
+  readonly carried: { readonly queue: string; readonly priority: number; readonly delay: number }
   /** When files stay in the storage that nothing refers to any more. */
   readonly keepsFiles: 'never' | 'replaced' | 'always'
   readonly accept: readonly string[] | 'any'
@@ -99,8 +110,7 @@ export function define(entity: string, property: string, options: AttachmentOpti
   }
 
   const later = options.processInBackground ?? defaults.processInBackground
-  const waiting = typeof later === 'boolean' ? undefined : later?.only
-  if (typeof later !== 'boolean' && !Array.isArray(waiting)) fail('bad_option', "processInBackground must be true, false or { only: ['style', …] }")
+  const { only: waiting, ...carried } = backgroundOptions(later, fail)
   const unknown = fixed && waiting?.find((name) => !fixed.some((style) => style.name === name))
   if (unknown) fail('unknown_style', `processInBackground names the style '${unknown}', which is not declared`)
 
@@ -115,6 +125,7 @@ export function define(entity: string, property: string, options: AttachmentOpti
     stylesFor,
     madeAtOnce: (style: string) => waiting !== undefined && !waiting.includes(style),
     inBackground: later !== false,
+    carried: { queue: 'default', priority: 0, delay: 0, ...carried },
     keepsFiles: options.preserveFiles ? 'always' : options.keepOldFiles ? 'replaced' : 'never',
     accept,
     maxSize,
@@ -137,6 +148,29 @@ export function checkStyleName(definition: Definition | undefined, style: string
 }
 
 type Fail = (code: string, what: string) => never
+
+/** What BullMQ takes at most, and other engines as well. */
+const lastPriority = 2 ** 21
+
+/** What lies further ahead is taken for the work of a wrong clock: see `requeueLost()`. */
+const longestDelay = 24 * 60 * 60_000
+
+function backgroundOptions(given: boolean | BackgroundOptions<string>, fail: Fail): BackgroundOptions<string> {
+  if (typeof given === 'boolean') return {}
+  const refuse = (what: string) => fail('bad_option', `processInBackground ${what}`)
+  if (given === null || typeof given !== 'object') refuse("must be true, false or an object such as { only: ['large'], queue: 'slow' }")
+  const { only, queue, priority = 0, delay = 0, ...others } = given
+  const [stranger] = Object.keys(others)
+  if (stranger) refuse(`has no option '${stranger}': there are only, queue, priority, delay`)
+  if (only !== undefined && !Array.isArray(only)) refuse("{ only } must be a list of styles, such as ['large']")
+  if (queue !== undefined && !/^[\w-]{1,60}$/.test(String(queue)))
+    refuse(`{ queue } must be a name of letters, digits, - and _, not ${JSON.stringify(queue)}`)
+  if (!Number.isInteger(priority) || priority < 0 || priority > lastPriority)
+    refuse(`{ priority } must be an integer from 0 to ${lastPriority}, not ${priority}`)
+  if (!Number.isInteger(delay) || delay < 0 || delay > longestDelay)
+    refuse(`{ delay } must be milliseconds, from 0 to ${longestDelay} (a day), not ${delay}`)
+  return given
+}
 
 /** Names that people write for types that are found under another. */
 const aliases: Readonly<Record<string, string>> = { 'image/jpg': 'image/jpeg', 'image/svg': 'image/svg+xml' }

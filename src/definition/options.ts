@@ -32,6 +32,18 @@ export type Fallback<S extends string> = string | ((style: S | 'original', file:
 /** Styles by name. */
 export type StyleMap<S extends string> = { readonly [name in S]: StyleOptions }
 
+/** How the job of an attachment is carried. What an engine does not have, it leaves out: see its own page. */
+export interface BackgroundOptions<S extends string> {
+  /** The styles that are made later; the others are made while attaching. Default: all of them. */
+  readonly only?: readonly S[]
+  /** Name of the queue. Default `'default'`. */
+  readonly queue?: string
+  /** Lower numbers come first: an integer from 0, the default, to 2,097,152. */
+  readonly priority?: number
+  /** Milliseconds to wait before the first attempt, at most a day. Default 0. */
+  readonly delay?: number
+}
+
 /** What `@Attachment()` is told. */
 export interface AttachmentOptions<S extends string> {
   /**
@@ -52,10 +64,10 @@ export interface AttachmentOptions<S extends string> {
   /** Shown while a style is not made. Default: `defaultUrl`. */
   processingUrl?: Fallback<NoInfer<S>>
   /**
-   * When styles are made and files move to the storage. `true` (the default): later, by the background adapter.
-   * `{ only: [...] }`: the named styles later, the others while attaching. `false`: right after the commit.
+   * When styles are made and files move to the storage. `true` (the default): later, by the background adapter; an object says
+   * more about that. `false`: right after the commit.
    */
-  processInBackground?: boolean | { readonly only: readonly NoInfer<S>[] }
+  processInBackground?: boolean | BackgroundOptions<NoInfer<S>>
   /**
    * Leaves the files in the storage when another is attached, or the file is detached. Styles that `reprocess()` replaces go in
    * any case. Default false.

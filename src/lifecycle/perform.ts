@@ -1,4 +1,4 @@
-import { TryLater } from '../background/adapter'
+import { type JobReport, type Progress, TryLater } from '../background/adapter'
 import { checkJob, type DeleteJob, type ProcessJob } from '../background/job'
 import { AttachmentError, isRetryable, messageOf, StorageError } from '../errors'
 import { deleteLeft } from './delete'
@@ -9,26 +9,33 @@ import { processFile, settle } from './process'
 /**
  * Does one job. Rejects with `TryLater` as long as another attempt may help; after the last one, and at once for what
  * no retry can mend, the file counts as failed, and its row says why. Rejects with anything else where no row can say it.
+ * What became of it.
  *
  * @param given a job as a queue brought it; refused with `bad_job`, before anything is done, when it is none
  * @param attempt counts from 1
+ * @param told hears of each style that has arrived
  */
-export async function perform(given: unknown, attempt: number, ports: Ports): Promise<void> {
+export async function perform(
+  given: unknown,
+  attempt: number,
+  ports: Ports,
+  told: (progress: Progress) => void = () => undefined,
+): Promise<JobReport> {
   const job = checkJob(given)
-  await (job.kind === 'process' ? performProcess(job, attempt, ports) : performDelete(job, attempt, ports))
+  return job.kind === 'process' ? performProcess(job, attempt, ports, told) : performDelete(job, attempt, ports)
 }
 
-async function performProcess(job: ProcessJob, attempt: number, ports: Ports): Promise<void> {
+async function performProcess(job: ProcessJob, attempt: number, ports: Ports, told: (progress: Progress) => void): Promise<JobReport> {
   const ref = { entity: job.entity, id: job.id, attachment: job.attachment }
   const row = fencedRow(ref, job.version, ports)
-  const unlessOvertaken = async (work: Promise<unknown>) => {
-    await work.catch((error) => {
+  const unlessOvertaken = (work: Promise<JobReport>): Promise<JobReport> =>
+    work.catch(async (error) => {
       if (!(error instanceof Overtaken)) throw error
-      return settle(job, ref, ports)
+      await settle(job, ref, ports)
+      return { result: 'overtaken', styles: [], bytes: 0 }
     })
-  }
   try {
-    await unlessOvertaken(processFile(ref, row, ports))
+    return await unlessOvertaken(processFile(ref, row, ports, told))
   } catch (error) {
     const delay = delayBefore(error, attempt, ports)
     if (delay === undefined) return unlessOvertaken(fail(row, error, attempt, ports))
@@ -40,15 +47,17 @@ async function performProcess(job: ProcessJob, attempt: number, ports: Ports): P
 }
 
 /** The original stays where it is staged; nothing waits for this file any more. */
-async function fail(row: FencedRow, error: unknown, attempts: number, { now }: Ports): Promise<void> {
+async function fail(row: FencedRow, error: unknown, attempts: number, { now }: Ports): Promise<JobReport> {
   const code = error instanceof AttachmentError ? error.code : 'unexpected'
   const failure = { code, message: messageOf(error).slice(0, 1000), attempts, at: now().toISOString() }
   await row.change(() => ({ processing: false, error: failure }))
+  return { result: 'failed', styles: [], bytes: 0, error: { code, message: failure.message } }
 }
 
-async function performDelete(job: DeleteJob, attempt: number, ports: Ports): Promise<void> {
+async function performDelete(job: DeleteJob, attempt: number, ports: Ports): Promise<JobReport> {
   try {
     await deleteLeft(job, ports)
+    return { result: 'done', styles: [], bytes: 0 }
   } catch (error) {
     const delay = delayBefore(error, attempt, ports)
     if (delay !== undefined) throw new TryLater(delay, error)

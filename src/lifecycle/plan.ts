@@ -22,7 +22,8 @@ export function planRow(place: Place, file: AttachmentRecord, before: Attachment
   const withId = { ...file, meta: { ...file.meta, storage, id: printedId(ref.id) } }
   const styles = withKeys(place, withId, withId.meta.styles)
   const previous = before ? leftFiles(before, definition.keepsFiles !== 'never') : []
-  return { ...file, attemptedAt: now, meta: { ...withId.meta, styles, ...(previous.length > 0 && { previous }) } }
+  const due = new Date(now.getTime() + definition.carried.delay)
+  return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...(previous.length > 0 && { previous }) } }
 }
 
 /**

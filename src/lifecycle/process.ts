@@ -1,5 +1,6 @@
 import { type AttachmentRecord, type Styles, stagedKeys } from '../attachment/record'
 import type { AttachmentRef } from '../attachment/rows'
+import type { JobReport, Progress } from '../background/adapter'
 import type { ProcessJob, VersionFiles } from '../background/job'
 import { isRetryable, ProcessingError } from '../errors'
 import { deleteFiles, unreferred } from './delete'
@@ -19,7 +20,7 @@ const mostBegun = 20
  * Does the work of one saved file: makes its styles, brings everything to the storage, verifies it there, and only then
  * clears `processing` and removes the staged files. What an attempt has verified is recorded, and not made again by the next.
  */
-export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Ports): Promise<void> {
+export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Ports, told: (progress: Progress) => void): Promise<JobReport> {
   const { staging } = ports
   const definition = ports.definition(ref.entity, ref.attachment)
   const record = await row.change(({ meta }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
@@ -30,7 +31,7 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   }
 
   const rest = ports.every(heartbeat, () => void row.change(() => ({})).catch(() => undefined))
-  const { written, errors } = await store({ definition, ref }, record, staging, ports.storage(record.meta.storage)).finally(rest)
+  const { written, errors } = await store({ definition, ref }, record, staging, ports.storage(record.meta.storage), told).finally(rest)
   if (errors.length > 0) {
     await row.change(({ meta }) => ({ meta: withWritten(meta, written) }))
     throw errors.find(isRetryable) ?? errors[0]
@@ -53,6 +54,8 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   // with the notes of what can no longer be written, and of a removal of this very file that did not hold
   const notes = [record, ...ended].map(({ version }) => noteKey(version))
   await staging.delete([...stagedKeys(record.meta), ...notes])
+  const bytes = Object.values(written).reduce((sum, { size = 0 }) => sum + size, 0)
+  return { result: 'done', styles: Object.keys(written), bytes }
 }
 
 /** The row takes no more changes of this job: find out why, and leave nothing that this job wrote and no row refers to. */

@@ -1,4 +1,4 @@
-import type { BackgroundAdapter } from '../background/adapter'
+import type { BackgroundAdapter, Sending } from '../background/adapter'
 import type { Job } from '../background/job'
 import { messageOf } from '../errors'
 
@@ -9,16 +9,16 @@ const patience = 2_000
  * Hands a job whose row is committed over to its adapter. Never rejects: the file is safe by now, and `requeueLost()` finds
  * what a queue did not take.
  *
- * @param performHere does the job on the spot, for adapters without a queue; that may take its time
- * @returns whether it was done on the spot
+ * @param sending whose `performNow` may take its time
+ * @returns whether the job was done on the spot
  */
-export async function send(job: Job, adapter: BackgroundAdapter, performHere: () => Promise<void>): Promise<'performed' | 'sent'> {
+export async function send(job: Job, adapter: BackgroundAdapter, sending: Sending): Promise<'performed' | 'sent'> {
   let here = false
-  const enqueue = async () =>
-    adapter.enqueue(job, () => {
-      here = true
-      return performHere()
-    })
+  const performNow = () => {
+    here = true
+    return sending.performNow()
+  }
+  const enqueue = async () => adapter.enqueue(job, { ...sending, performNow })
   const sent = enqueue()
   try {
     await inTime(sent, 'the queue', () => here)

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import { type AttachmentRecord, type StyleRecord, type Styles, templateContext } from '../attachment/record'
+import type { Progress } from '../background/adapter'
 import { ProcessingError, StorageError } from '../errors'
 import type { Made, ProcessorInput } from '../processor/processor'
 import type { Storage } from '../storage/storage'
@@ -17,8 +18,16 @@ export interface Stored {
 /**
  * Brings to the storage what is not there yet, each style as soon as it is made, and verifies it. One that fails keeps none
  * of the others back. Never rejects, and nothing goes on after its end.
+ *
+ * @param told hears of each that has arrived
  */
-export async function store(place: Omit<Place, 'storage'>, record: AttachmentRecord, staging: Storage, storage: Storage): Promise<Stored> {
+export async function store(
+  place: Omit<Place, 'storage'>,
+  record: AttachmentRecord,
+  staging: Storage,
+  storage: Storage,
+  told: (progress: Progress) => void,
+): Promise<Stored> {
   const { entity, attachment } = place.ref
   const plan: Styles = { ...record.meta.styles, ...record.meta.next }
   const errors: unknown[] = []
@@ -38,6 +47,8 @@ export async function store(place: Omit<Place, 'storage'>, record: AttachmentRec
       throw new StorageError('not_verified', `'${key}' should have ${size} bytes, and the storage holds ${found ? `${found.size}` : 'nothing'}`)
     }
     written[name] = { ...style, written: true }
+    const of = Object.keys(plan).length
+    told({ done: of - todo.length + Object.keys(written).length, of })
   }
   const start = (work: Promise<void>) => sending.push(work.catch((error) => void errors.push(error)))
 

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { type BackgroundAdapter, type Perform, TryLater } from '../background/adapter'
 import type { ProcessJob } from '../background/job'
 import type { Storage } from '../storage/storage'
+import { report, sendingOf } from './background/sample'
 import { bytes, info, slowly } from './bodies'
 import { type EnqueueOrder, largeSize, type Order, type WorkOrder, type WriteOrder } from './order'
 
@@ -54,13 +55,14 @@ async function work(adapter: BackgroundAdapter, { first }: WorkOrder): Promise<v
     tell('begun')
     if (held) await new Promise(() => undefined)
     if (first === 'try later') throw new TryLater(100, new Error('not yet'))
+    return report
   }
   adapter.start?.(perform)
-  await adapter.work(perform, { concurrency: 1 })
+  await adapter.work?.(perform, { concurrency: 1, queues: ['default'] })
   tell('working')
 }
 
 async function enqueue(adapter: BackgroundAdapter, { job }: EnqueueOrder): Promise<void> {
-  await adapter.enqueue(job, async () => undefined)
+  await adapter.enqueue(job, sendingOf(job))
   tell('enqueued')
 }

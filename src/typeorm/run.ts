@@ -14,6 +14,20 @@ export function runOn(runner: Pick<QueryRunner, 'query'>): Run {
   }
 }
 
+/** Does something in the transaction of a query runner. When it fails it is undone alone: PostgreSQL would take no further statement. */
+export async function inSavepoint<T>(runner: QueryRunner, work: (run: Run) => Promise<T>): Promise<T> {
+  const run = runOn(runner)
+  await run('SAVEPOINT typeorm_attachments', [])
+  try {
+    const result = await work(run)
+    await run('RELEASE SAVEPOINT typeorm_attachments', [])
+    return result
+  } catch (error) {
+    await run('ROLLBACK TO SAVEPOINT typeorm_attachments', [])
+    throw error
+  }
+}
+
 /** Each statement takes a connection to the primary and gives it back: a job holds none while it makes pictures. */
 export function runOnPrimary(dataSource: DataSource): Run {
   return patiently(async (sql, parameters) => {

@@ -1,7 +1,7 @@
 import type { EntityMetadata, EntitySubscriberInterface, ObjectLiteral, QueryRunner, UpdateEvent } from 'typeorm'
 import { Attached } from '../attachment/attached'
 import { type AttachmentRecord, emptyRecord } from '../attachment/record'
-import type { DeleteJob } from '../background/job'
+import type { DeleteJob, Job } from '../background/job'
 import { UsageError } from '../errors'
 import type { Intent, Intents } from '../lifecycle/intents'
 import type { Place } from '../lifecycle/plan'
@@ -21,6 +21,13 @@ export interface Committed extends Outcome {
   readonly owner: ObjectLiteral | null
 }
 
+/** What was done before a commit. */
+export interface Prepared {
+  readonly deletes: readonly DeleteJob[]
+  /** Jobs that come with the transaction. */
+  readonly carried: ReadonlySet<Job>
+}
+
 /** What TypeORM tells of an insert or an update. */
 interface Written extends Pick<UpdateEvent<ObjectLiteral>, 'metadata' | 'queryRunner' | 'entity'> {
   readonly updatedColumns?: UpdateEvent<ObjectLiteral>['updatedColumns']
@@ -30,10 +37,10 @@ export interface SubscriberContext {
   readonly intents: Intents
   attachmentsOf(metadata: EntityMetadata): readonly BoundAttachment[]
   placeOf(bound: BoundAttachment, owner: ObjectLiteral): Place
-  /** Called right before the outermost commit: which delete jobs will follow. Must not reject. */
-  committing(entries: readonly Committed[]): Promise<readonly DeleteJob[]>
+  /** Called right before the outermost commit, or without a transaction: what will follow. Must not reject. */
+  committing(entries: readonly Committed[], runner: QueryRunner): Promise<Prepared>
   /** Called after it. Must not reject. */
-  committed(entries: readonly Committed[], deletes: readonly DeleteJob[], run: Run): Promise<void>
+  committed(entries: readonly Committed[], prepared: Prepared, run: Run): Promise<void>
 }
 
 /**
@@ -44,7 +51,7 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
   const transaction = transactions<Committed>()
   const decisions = new WeakMap<object, Map<BoundAttachment, Intent>>()
   const removed = removals<Committed>()
-  const commits = new WeakMap<QueryRunner, { entries: readonly Committed[]; deletes: readonly DeleteJob[] }>()
+  const commits = new WeakMap<QueryRunner, { entries: readonly Committed[]; prepared: Prepared }>()
 
   function decide(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent): void {
     const map = decisions.get(owner) ?? new Map<BoundAttachment, Intent>()
@@ -100,10 +107,10 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
   }
 
   async function finish(entries: readonly Committed[], runner: QueryRunner): Promise<void> {
-    const deletes = commits.get(runner)?.deletes ?? (await committing(entries))
+    const prepared = commits.get(runner)?.prepared ?? (await committing(entries, runner))
     commits.delete(runner)
     for (const { intent, owner, bound } of entries) if (owner && intent?.file === null) tell(owner, bound, emptyRecord)
-    await committed(entries, deletes, patiently(outsideTransactions(runner)))
+    await committed(entries, prepared, patiently(outsideTransactions(runner)))
   }
 
   return {
@@ -156,7 +163,7 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
       const entries = transaction.pending(queryRunner)
       if (entries.length === 0) return
       for (const { intent } of entries) if (intent) intents.committing(intent.version)
-      commits.set(queryRunner, { entries, deletes: await committing(entries) })
+      commits.set(queryRunner, { entries, prepared: await committing(entries, queryRunner) })
     },
     beforeTransactionRollback: ({ queryRunner }) => transaction.endBeforeRollback(queryRunner),
     afterTransactionRollback({ queryRunner }) {

@@ -32,14 +32,14 @@ async function* noneOf(): AsyncIterable<never> {}
 export function countedBackground(inner: BackgroundAdapter, calls: Calls, weather: Weather): BackgroundAdapter {
   const counted =
     (perform: Perform): Perform =>
-    (job, attempt) =>
-      calls.around('job', () => perform(job, attempt))
+    (job, attempt, told) =>
+      calls.around('job', () => perform(job, attempt, told))
   return {
     ...inner,
     ...(inner.start && { start: (perform) => inner.start?.(counted(perform)) }),
-    work: (perform, options) => inner.work(counted(perform), options),
-    enqueue: async (job, performNow) => {
-      if (!weather.losesJobs) await calls.around('enqueue', () => inner.enqueue(job, performNow))
+    ...(inner.work && { work: (perform, options) => inner.work!(counted(perform), options) }),
+    enqueue: async (job, sending) => {
+      if (!weather.losesJobs) await calls.around('enqueue', () => inner.enqueue(job, sending))
     },
   }
 }

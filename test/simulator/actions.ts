@@ -3,6 +3,7 @@ import type { BackgroundAdapter } from '../../src/background/adapter'
 import type { Job } from '../../src/background/job'
 import type { Place } from '../../src/lifecycle/plan'
 import type { Outcome } from '../../src/lifecycle/save'
+import { sendingOf } from '../../src/testing/background/sample'
 import type { Transaction } from './database'
 import type { Host, World } from './world'
 
@@ -100,9 +101,8 @@ export class Actions {
     const adapter: BackgroundAdapter = {
       enqueue: (sent) =>
         world.scheduler.ask(machine, `enqueue ${sent.kind}`, () => world.queue(host, { job: structuredClone(sent), attempt: 1, due: world.time })),
-      work: async () => ({ stop: async () => undefined }),
     }
-    await world.lifecycle.send(job, adapter, async () => undefined)
+    await world.lifecycle.send(job, adapter, sendingOf(job))
   }
 
   async #transaction(deeds: readonly Deed[], end: End): Promise<void> {

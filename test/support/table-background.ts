@@ -25,7 +25,13 @@ const postpone = `UPDATE jobs SET attempt = $2, visible_at = now() + $3 * interv
  * one has `lease` milliseconds for it (default 10,000), and then it is there for others. An attempt that was cut short is not
  * counted. The pool stays the caller's.
  */
-export function tableBackground({ pool, lease = 10_000 }: { pool: Pool; lease?: number }): BackgroundAdapter {
+export function tableBackground({
+  pool,
+  lease = 10_000,
+}: {
+  pool: Pool
+  lease?: number
+}): BackgroundAdapter & Required<Pick<BackgroundAdapter, 'work'>> {
   const stops = new Set<() => Promise<void>>()
   let made: Promise<unknown> | undefined
 

@@ -1,6 +1,7 @@
-import type { BackgroundAdapter, Perform, Worker } from '../../background/adapter'
+import type { BackgroundAdapter, Perform, Sending, Worker } from '../../background/adapter'
 import type { ProcessJob } from '../../background/job'
 import { inTime } from '../expect'
+import { report, sendingOf } from './sample'
 
 /** One time that a job came to a worker. */
 export interface Brought {
@@ -22,7 +23,9 @@ export interface Opened {
   /** How often a job came. */
   times(job: ProcessJob): number
   enqueue(...jobs: readonly ProcessJob[]): Promise<void>
-  work(concurrency?: number): Promise<Worker>
+  /** Enqueues one job in a way of its own. */
+  send(job: ProcessJob, said: Partial<Sending>): Promise<void>
+  work(concurrency?: number, queues?: readonly string[]): Promise<Worker>
   close(): Promise<void>
   /** Stops what works and closes, unless that was done. */
   end(): Promise<void>
@@ -48,11 +51,22 @@ export function opened(adapter: BackgroundAdapter, { behave, mine, within, onThe
 
   const perform: Perform = async (given, attempt) => {
     const job = given as ProcessJob
-    if (!mine.has(job.version)) return
+    if (!mine.has(job.version)) return report
     const one = { job, attempt, at: performance.now(), done: false }
     brought.push(one)
     await behave(job, attempt)
     one.done = true
+    return report
+  }
+
+  async function send(job: ProcessJob, said: Partial<Sending>): Promise<void> {
+    let here = false
+    const performNow = async () => {
+      here = true
+      if (!onTheSpot) await perform(job, 1)
+    }
+    await inTime('enqueue() should return', adapter.enqueue(job, sendingOf(job, { ...said, performNow })), within)
+    if (here) onTheSpot?.()
   }
 
   async function close(): Promise<void> {
@@ -66,23 +80,16 @@ export function opened(adapter: BackgroundAdapter, { behave, mine, within, onThe
     brought,
     performed: () => new Set(brought.filter(({ done }) => done).map(({ job }) => job.version)).size,
     times: ({ version }) => brought.filter(({ job }) => job.version === version).length,
+    send,
     async enqueue(...jobs) {
-      for (const job of jobs) {
-        let here = false
-        const performNow = async () => {
-          here = true
-          if (!onTheSpot) await perform(job, 1)
-        }
-        await inTime('enqueue() should return', adapter.enqueue(job, performNow), within)
-        if (here) onTheSpot?.()
-      }
+      for (const job of jobs) await send(job, {})
     },
-    async work(concurrency = 2) {
-      const inner = await inTime('work() should return', adapter.work(perform, { concurrency }), within)
+    async work(concurrency = 2, queues = ['default']) {
+      const inner = adapter.work && (await inTime('work() should return', adapter.work(perform, { concurrency, queues }), within))
       const worker: Worker = {
         async stop() {
           if (workers.includes(worker)) workers.splice(workers.indexOf(worker), 1)
-          await inner.stop()
+          await inner?.stop()
         },
       }
       workers.push(worker)

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import type { ProcessJob } from '../../background/job'
+import type { JobReport, Sending } from '../../background/adapter'
+import { type Job, keyOf, type ProcessJob } from '../../background/job'
 
 /** A job in which nothing can be lost or changed without being noticed. */
 export function sampleJob(): ProcessJob {
@@ -14,6 +15,14 @@ export function sampleJob(): ProcessJob {
     keys: ['original', 'thumb'].map((style) => `users/${version}/${style}/it's 100% <me>.webp`),
     staged: [],
   }
+}
+
+/** What a job came to that did nothing. */
+export const report: JobReport = { result: 'done', styles: [], bytes: 0 }
+
+/** How a job is carried where nothing is said about it. */
+export function sendingOf(job: Job, said: Partial<Sending> = {}): Sending {
+  return { key: keyOf(job), queue: 'default', priority: 0, delay: 0, attempts: 5, performNow: async () => undefined, ...said }
 }
 
 /** As text, the members of objects in one order; what is no plain JSON is told by its kind, in whatever realm it was made. */

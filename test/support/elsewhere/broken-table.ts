@@ -14,7 +14,7 @@ export async function makeBackground(): Promise<BackgroundAdapter> {
     work: (perform, options) =>
       sound.work(async (job, attempt) => {
         await pool.query(`DELETE FROM jobs WHERE job->>'version' = $1`, [(job as ProcessJob).version])
-        await perform(job, attempt)
+        return perform(job, attempt)
       }, options),
   }
 }
