@@ -40,7 +40,7 @@ export async function copyOnServer(client: S3Client, from: Place, to: Omit<PutOb
 }
 
 async function copyWhole(client: S3Client, source: string, to: Omit<PutObjectCommandInput, 'Body'>): Promise<void> {
-  await client.send(new CopyObjectCommand({ ...to, CopySource: source, MetadataDirective: 'REPLACE', TaggingDirective: 'REPLACE' }))
+  await client.send(new CopyObjectCommand({ ...to, CopySource: source, MetadataDirective: 'REPLACE' }))
 }
 
 async function copyInParts(client: S3Client, source: string, to: Omit<PutObjectCommandInput, 'Body'>, size: number): Promise<void> {

@@ -50,8 +50,15 @@ const mostKeys = 1_000
 /** What SigV4 allows. Seconds. */
 const longestSignature = 7 * 24 * 3600
 
-/** What each of these storages is made of: so that one can copy from another. */
-const made = new WeakMap<Storage, { client: S3Client; bucket: string; prefix: string; address(): Promise<string> }>()
+/** What one of these storages is made of. */
+interface Made extends Pick<S3StorageOptions, 'client' | 'bucket' | 'headers'> {
+  readonly prefix: string
+  /** Of the bucket, as the client knows it. */
+  address(): Promise<string>
+}
+
+/** So that one can copy from another. */
+const made = new WeakMap<Storage, Made>()
 
 /** An S3 bucket, or any server that speaks its language. */
 export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
@@ -162,8 +169,10 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     copy: (from, fromKey, key, info) =>
       failing('write', key, async () => {
         const source = made.get(from)
-        if (!source || info.size === undefined || (source.client !== client && (await addressOf(client, source.bucket)) !== (await source.address())))
-          return false
+        if (!source || info.size === undefined) return false
+        // not every server gives a copy the tags that it should have
+        if (headers?.Tagging || source.headers?.Tagging) return false
+        if (source.client !== client && (await source.address()) !== (await addressOf(client, source.bucket))) return false
         const place = { Bucket: source.bucket, Key: source.prefix + fromKey }
         return copyOnServer(timed, place, { ...placeOf(key), ...headersOf(info), ...headers }, info.size)
       }),
@@ -189,7 +198,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       return getSignedUrl(client, new GetObjectCommand({ ...placeOf(key), ResponseContentDisposition: disposition }), { expiresIn })
     },
   }
-  made.set(storage, { client, bucket, prefix, address })
+  made.set(storage, { client, bucket, prefix, headers, address })
   return storage
 }
 
