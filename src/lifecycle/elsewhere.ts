@@ -9,7 +9,7 @@ import type { Ports } from './ports'
 import { warn } from './send'
 
 /** How soon a job that landed on the wrong machine is offered again: at first, and at most. Milliseconds. */
-const soon = 2_000
+const soon = 1_000
 const latest = 30_000
 
 /**
