@@ -267,6 +267,12 @@ describe('the contract of background adapters notices one that', () => {
       performing((perform) => (job) => perform(job, 1)),
     ],
     [
+      'counts what could not be begun',
+      'brings a job again that could not be begun, not too soon, and does not count that',
+      /the number of the attempt when a job comes for the 2\. time.*: expected 1, found 2/,
+      performing((perform) => (job, attempt) => perform(job, attempt).catch((error) => Promise.reject(new TryLater(error.delay, error)))),
+    ],
+    [
       'does not bring jobs back',
       'brings a job again that is to be tried later, with the next attempt and not too soon',
       /attempt 2 of a job that is to be tried again after 300 ms should come within/,

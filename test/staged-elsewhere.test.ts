@@ -6,7 +6,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DataSource, type DataSourceOptions, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
-import { type Attached, Attachment, diskStorage, memoryStorage } from '../src'
+import { type Attached, Attachment, diskStorage, inlineBackground, memoryStorage } from '../src'
 import { type Machine, type OpenMachine, openMachine } from './reliability/machine'
 import { Person, person } from './reliability/person'
 import type { Place } from './reliability/place'
@@ -86,7 +86,10 @@ describe('web and worker in two processes', { timeout: 60_000 }, () => {
     const wrong = await worker(place, { root: there })
     await expect.poll(async () => (await avatar()).meta?.elsewhere).toBeTruthy()
     await expect.poll(() => jobs(machine)).toEqual([{ attempt: 1 }])
-    expect(await avatar()).toMatchObject({ processing: true, meta: expect.not.objectContaining({ begun: expect.anything() }) })
+    const { processing, attemptedAt, meta } = await avatar()
+    expect([processing, meta?.begun]).toEqual([true, undefined])
+    // when it is due again: until then nobody calls it lost
+    expect(Number(attemptedAt)).toBeGreaterThanOrEqual(Date.parse(meta?.elsewhere as string) + 500)
     const right = await worker(place, { root: here })
     await expect.poll(async () => (await avatar()).processing, { timeout: 40_000 }).toBe(false)
     expect(await avatar()).toMatchObject({ error: null })
@@ -131,7 +134,7 @@ class User {
 }
 
 /** Two programs on one database and one storage, each with a queue and a staging of its own. */
-async function twoMachines() {
+async function twoMachines({ inline = false } = {}) {
   const first = await database([User])
   const second = await new DataSource({ ...first.options, synchronize: false } as DataSourceOptions).initialize()
   onTestFinished(() => second.destroy())
@@ -141,10 +144,10 @@ async function twoMachines() {
     ...storage,
     write: async (...all: Parameters<typeof storage.write>) => (weather.down ? Promise.reject(new Error('down')) : storage.write(...all)),
   }
-  const machine = async (dataSource: DataSource, background = heldBackground()) => {
-    const root = await folder()
-    const staging = diskStorage({ root })
-    return { ...(await world([User], { dataSource, storage: failing, background, staging, retry: { attempts: 1 } })), background, root }
+  const machine = async (dataSource: DataSource) => {
+    const [root, background] = [await folder(), heldBackground()]
+    const options = { dataSource, storage: failing, staging: diskStorage({ root }), retry: { attempts: 1 } }
+    return { ...(await world([User], { ...options, background: inline ? inlineBackground() : background })), background, root }
   }
   const [here, there] = [await machine(first), await machine(second)]
   const user = new User()
@@ -170,6 +173,20 @@ describe('web and worker with separate folders', () => {
     await here.background.run()
     expect(await avatar()).toMatchObject({ processing: false, error: null })
     expect((await avatar()).meta).not.toHaveProperty('area')
+  })
+
+  it('and no queue at all: a retry on the wrong machine leaves the job to the right one', async () => {
+    const { here, there, user, avatar, weather } = await twoMachines({ inline: true })
+    weather.down = true
+    await here.attachments.attach(user, 'avatar', await photo)
+    await here.dataSource.manager.save(user)
+    expect((await avatar()).error).toMatchObject({ message: 'down' })
+    weather.down = false
+    const same = await there.dataSource.manager.findOneByOrFail(User, { id: user.id })
+    expect(await there.attachments.retry(same, 'avatar')).toBe(true)
+    expect(same.avatar).toMatchObject({ processing: true, error: null })
+    expect(await here.attachments.requeueLost()).toBe(1)
+    expect(await avatar()).toMatchObject({ processing: false, error: null })
   })
 
   it('the job is done all the same where the file is there: a folder that was restored has lost its mark', async () => {
