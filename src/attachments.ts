@@ -24,7 +24,10 @@ export interface AttachmentsOptions {
   storage: Storage | Readonly<Record<string, Storage>>
   /** What carries jobs to a worker. */
   background: BackgroundAdapter
-  /** How often a job is tried, and the milliseconds to wait after each attempt. Default 5 attempts, 1 s doubling, with jitter. */
+  /**
+   * How often a job is tried, and the milliseconds to wait after each attempt. Default 5 attempts, 1 s doubling, with jitter. And for
+   * how many a file may wait for a worker that sees its staging: a quarter of an hour.
+   */
   retry?: Partial<RetryPolicy>
 }
 
@@ -38,6 +41,7 @@ const sweepAround = 60 * 60_000
 const defaultRetry: RetryPolicy = {
   attempts: 5,
   backoff: (attempt) => 1_000 * 2 ** (attempt - 1) * (0.5 + Math.random()),
+  elsewhere: 15 * 60_000,
 }
 
 /** Takes jobs until it is stopped. */

@@ -31,6 +31,6 @@ export type { Identified, Made, Processor, ProcessorInput } from './processor/pr
 export { type DiskStorageOptions, diskStorage } from './storage/disk'
 export { type MemoryStorage, memoryStorage } from './storage/memory'
 // write your own
-export type { ObjectInfo, SignedUrlOptions, Storage, StoredObject } from './storage/storage'
+export type { ObjectInfo, SignedUrlOptions, Storage, StorageArea, StoredObject } from './storage/storage'
 export type { Format, Style, StyleOptions } from './style/style'
 export { Attachment } from './typeorm/decorator'
