@@ -9,6 +9,12 @@ execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'src'],
 const { dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 const installed = Object.keys({ ...dependencies, ...peerDependencies })
 
+const source = {
+  platform: 'node',
+  external: [/^node:/, ...installed.map((name) => new RegExp(`^${name}(/|$)`))],
+  tsconfig: 'tsconfig.json',
+}
+
 // file-type's parts load `debug`, which reads the environment and prints: nothing a library should bring along
 const withoutDebug = {
   name: 'without-debug',
@@ -19,15 +25,13 @@ const withoutDebug = {
 // One CommonJS build, which `import` reads as well as `require`: two builds would be two copies of every class.
 // What is published as an ES module only (file-type) is taken in, because Jest cannot load such packages.
 await build({
+  ...source,
   input: {
     index: 'src/index.ts',
     s3: 'src/storage/s3.ts',
     testing: 'src/testing/testing.ts',
     'testing-child': 'src/testing/testing-child.ts',
   },
-  platform: 'node',
-  external: [/^node:/, ...installed.map((name) => new RegExp(`^${name}(/|$)`))],
-  tsconfig: 'tsconfig.json',
   plugins: [withoutDebug, license({ thirdParty: { output: 'dist/THIRD-PARTY-LICENSES.txt' } })],
   output: {
     dir: 'dist',
@@ -37,4 +41,12 @@ await build({
     sourcemap: true,
     dynamicImportInCjs: false,
   },
+})
+
+// The command loads the user's module by import(), which may be an ES module. It is apart, because it has no class in common
+// with the library: what it loads may be another copy.
+await build({
+  ...source,
+  input: { cli: 'src/cli/main.ts' },
+  output: { dir: 'dist', format: 'cjs', entryFileNames: '[name].js', sourcemap: true },
 })

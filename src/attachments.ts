@@ -2,7 +2,9 @@ import { availableParallelism } from 'node:os'
 import type { DataSource } from 'typeorm'
 import type { AnyAttached, Attached } from './attachment/attached'
 import { newVersion, stagedKeys } from './attachment/record'
-import type { BackgroundAdapter, Perform, Worker } from './background/adapter'
+import type { BackgroundAdapter, Worker, WorkOptions } from './background/adapter'
+import type { Job } from './background/job'
+import { type PerformedJob, telling } from './background/performed'
 import { Connection, type Setup } from './connection'
 import { checkStyleName } from './definition/definition'
 import { messageOf, UsageError } from './errors'
@@ -22,7 +24,10 @@ export interface AttachmentsOptions {
   storage: Storage | Readonly<Record<string, Storage>>
   /** What carries jobs to a worker. */
   background: BackgroundAdapter
-  /** How often a job is tried, and the milliseconds to wait after each attempt. Default 5 attempts, 1 s doubling, with jitter. */
+  /**
+   * How often a job is tried, and the milliseconds to wait after each attempt. Default 5 attempts, 1 s doubling, with jitter. And for
+   * how many a file may wait for a worker that sees its staging: a quarter of an hour.
+   */
   retry?: Partial<RetryPolicy>
 }
 
@@ -36,6 +41,13 @@ const sweepAround = 60 * 60_000
 const defaultRetry: RetryPolicy = {
   attempts: 5,
   backoff: (attempt) => 1_000 * 2 ** (attempt - 1) * (0.5 + Math.random()),
+  elsewhere: 15 * 60_000,
+}
+
+/** Takes jobs until it is stopped. */
+export interface RunningWorker extends Worker, WorkOptions {
+  /** Jobs that it is performing. */
+  readonly running: ReadonlySet<Job>
 }
 
 /** The styles of an attachment. */
@@ -62,6 +74,16 @@ export class Attachments {
       background,
       retry: { ...defaultRetry, ...retry },
     }
+  }
+
+  /** What carries jobs to a worker. */
+  get background(): BackgroundAdapter {
+    return this.#setup.background
+  }
+
+  /** The one that they are connected to; undefined before `connect()` and after `close()`. */
+  get dataSource(): DataSource | undefined {
+    return this.#connected?.dataSource
   }
 
   /**
@@ -115,8 +137,13 @@ export class Attachments {
    *
    * @param concurrency jobs of each queue at a time; default: as many as the machine has cores
    * @param queues those to take jobs from, by the names that attachments give them; default: all of these, and `'default'`
+   * @param onJob is told of each job that this worker has performed; of none where jobs run in the process that saves
    */
-  async work({ concurrency = availableParallelism(), queues }: { concurrency?: number; queues?: readonly string[] } = {}): Promise<Worker> {
+  async work({
+    concurrency = availableParallelism(),
+    queues,
+    onJob = () => undefined,
+  }: Partial<WorkOptions> & { onJob?: (performed: PerformedJob) => void } = {}): Promise<RunningWorker> {
     const connection = this.#connection()
     const known = connection.queues()
     const stranger = queues?.find((name) => !known.includes(name))
@@ -124,17 +151,20 @@ export class Attachments {
       throw new UsageError('unknown_queue', `no attachment sends its jobs to a queue '${stranger}': there are ${known.join(', ')}`)
     if (!Number.isInteger(concurrency) || concurrency < 1)
       throw new UsageError('bad_concurrency', `concurrency must be an integer from 1, not ${concurrency}`)
-    const perform: Perform = (job, attempt, told) => connection.perform(job, attempt, told)
-    const inner = await this.#setup.background.work?.(perform, { concurrency, queues: queues ?? known })
+    const running = new Set<Job>()
+    const perform = telling((job, attempt, told) => connection.perform(job, attempt, told), running, onJob)
+    const options = { concurrency, queues: queues ?? known }
+    const inner = await this.#setup.background.work?.(perform, options)
     const lookers = [
       repeating(lookAround, 'looking for lost jobs', () => this.requeueLost()),
       repeating(sweepAround, 'sweeping the staging', () => this.sweepStaging()),
     ]
-    const worker: Worker = {
+    const worker: RunningWorker = {
+      ...options,
+      running,
       stop: async () => {
         this.#workers.delete(worker)
-        await Promise.all(lookers.map((stop) => stop()))
-        await inner?.stop()
+        await Promise.all([inner?.stop(), ...lookers.map((stop) => stop())])
       },
     }
     this.#workers.add(worker)

@@ -1,7 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm'
 import { Attached } from './attachment/attached'
 import type { AttachmentRecord } from './attachment/record'
-import { type BackgroundAdapter, type JobReport, type Progress, type Sending, TryLater } from './background/adapter'
+import { type BackgroundAdapter, type JobReport, NotHere, type Progress, type Sending, TryLater } from './background/adapter'
 import { inlineBackground } from './background/inline'
 import { checkJob, type Job, keyOf, type ProcessJob } from './background/job'
 import type { Definition } from './definition/definition'
@@ -42,7 +42,7 @@ export class Connection {
   readonly #release: () => void
 
   constructor(
-    dataSource: DataSource,
+    readonly dataSource: DataSource,
     readonly setup: Setup,
   ) {
     const { staging } = setup
@@ -84,18 +84,23 @@ export class Connection {
 
   /** What a queue brings. */
   async perform(given: unknown, attempt: number, told?: (progress: Progress) => void): Promise<JobReport> {
-    if (this.closing) {
-      await handBack(checkJob(given), this.ports())
-      return { result: 'overtaken', styles: [], bytes: 0 }
-    }
+    if (this.closing) return this.#handBack(given)
     try {
       return await perform(given, attempt, this.ports(), told)
     } catch (error) {
-      // a queue of this process will not come again
+      // a queue of this process brings nothing to another worker
+      if (error instanceof NotHere && this.setup.background.start) return this.#handBack(given)
+      // and it will not come again
       const job = this.closing && error instanceof TryLater ? checkJob(given) : undefined
       if (job?.kind === 'process') await handBack(job, this.ports())
       throw error
     }
+  }
+
+  /** Leaves a job to whoever looks for lost ones. */
+  async #handBack(given: unknown): Promise<JobReport> {
+    await handBack(checkJob(given), this.ports())
+    return { result: 'overtaken', styles: [], bytes: 0 }
   }
 
   /** Does something to the rows that may set jobs going. */
@@ -149,7 +154,9 @@ export class Connection {
     if (!background.enqueueWithin || carried.length === 0 || !runner.isTransactionActive) return new Set()
     const sendings = carried.map((job) => [job, this.#sending(job, this.#run)] as const)
     try {
-      await inSavepoint(runner, async (run) => background.enqueueWithin?.(sendings, (sql, parameters) => run(sql, [...parameters])))
+      await inSavepoint(runner, async (run) =>
+        background.enqueueWithin?.(sendings, async (sql, parameters) => (await run(sql, [...parameters])).records),
+      )
       return new Set(carried)
     } catch (error) {
       warn(`the jobs of a transaction could not be sent with it, and will be after it: ${messageOf(error)}`)
@@ -183,7 +190,12 @@ export class Connection {
     const { retry } = this.setup
     const { queue, priority, delay } = this.#definitionOf(job).carried
     const once = { ...this.ports(run), retry: { ...retry, attempts: 1 } }
-    const performNow = async () => void (await perform(job, 1, once))
+    const performNow = async () => {
+      await perform(job, 1, once).catch((error) => {
+        if (!(error instanceof NotHere)) throw error
+        return this.#handBack(job)
+      })
+    }
     return { key: keyOf(job), queue, priority, delay: job.kind === 'process' ? delay : 0, attempts: retry.attempts, performNow }
   }
 

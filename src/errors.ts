@@ -46,6 +46,11 @@ export function messageOf(error: unknown): string {
   return typeof message === 'string' ? message : String(error)
 }
 
+/** An error's code, where it is this library's. */
+export function codeOf(error: unknown): string {
+  return error instanceof AttachmentError ? error.code : 'unexpected'
+}
+
 /** Whether trying the same thing again may help. What is not of this library is given the chance. */
 export function isRetryable(error: unknown): boolean {
   return error instanceof AttachmentError ? error.retryable : true

@@ -3,7 +3,7 @@
 export { Attached } from './attachment/attached'
 export type { Failure } from './attachment/record'
 // set up
-export { Attachments, type AttachmentsOptions } from './attachments'
+export { Attachments, type AttachmentsOptions, type RunningWorker } from './attachments'
 export {
   type BackgroundAdapter,
   type JobReport,
@@ -19,6 +19,7 @@ export {
 export { type InProcessOptions, inProcessBackground } from './background/in-process'
 export { inlineBackground } from './background/inline'
 export type { DeleteJob, Job, ProcessJob, RowRef, VersionFiles } from './background/job'
+export type { PerformedJob } from './background/performed'
 export type { AttachmentOptions, BackgroundOptions, ColumnName, Fallback, FallbackFile, StyleMap } from './definition/options'
 // what can go wrong
 export { AttachmentError, DeclarationError, ForeignWriteError, ProcessingError, RefusedFileError, StorageError, UsageError } from './errors'
@@ -30,6 +31,6 @@ export type { Identified, Made, Processor, ProcessorInput } from './processor/pr
 export { type DiskStorageOptions, diskStorage } from './storage/disk'
 export { type MemoryStorage, memoryStorage } from './storage/memory'
 // write your own
-export type { ObjectInfo, SignedUrlOptions, Storage, StoredObject } from './storage/storage'
+export type { ObjectInfo, SignedUrlOptions, Storage, StorageArea, StoredObject } from './storage/storage'
 export type { Format, Style, StyleOptions } from './style/style'
 export { Attachment } from './typeorm/decorator'

@@ -16,6 +16,7 @@ const rows = [
   ['connection'],
   ['attachments'],
   ['index'],
+  ['cli'],
 ]
 
 /** What tests are given knows what they test, and nobody knows it. */
@@ -35,8 +36,8 @@ const homes: Record<string, string> = {
   '@aws-sdk/s3-request-presigner': 'storage',
 }
 
-/** The classes that compose the rest name TypeORM's types, and nothing else of it. */
-const typesOnly = ['connection', 'attachments']
+/** What composes the rest names TypeORM's types, and nothing else of it. */
+const typesOnly = ['connection', 'attachments', 'cli']
 
 async function imports(): Promise<Array<{ file: string; folder: string; target: string; typeOnly: boolean }>> {
   const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts'))
@@ -89,4 +90,11 @@ it('every package has one home', async () => {
     return homes[target] !== '*' && homes[target] !== folder
   })
   expect(wrong).toEqual([])
+})
+
+it('only the command, and the process that a contract kills, print and exit', async () => {
+  const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts') && placeOf(file) !== 'cli')
+  const texts = await Promise.all(files.map(async (file) => ({ file, text: await readFile(join(src, file), 'utf8') })))
+  const printing = texts.filter(({ text }) => /console\.|process\.(exit|stdout|stderr)/.test(text))
+  expect(printing.map(({ file }) => file)).toEqual(['testing/testing-child.ts'])
 })

@@ -151,6 +151,53 @@ describe('the contract of storages notices one that', () => {
         },
       }),
     ],
+    [
+      'says that it has copied, and has not',
+      'copies what it holds, whatever the keys, and keeps what was copied',
+      /what is under 'c\/d' when copy\(\) from 'a\/b' gave true: expected '70000 bytes.*found 'nothing'/,
+      () => ({ copy: async () => true }),
+    ],
+    [
+      'moves what it should copy',
+      'copies what it holds, whatever the keys, and keeps what was copied',
+      /what is under 'a\/b', which was copied: expected '70000 bytes.*found 'nothing'/,
+      (sound) => ({
+        copy: async (_, from, to, info) => {
+          await sound.write(to, await sound.read(from), info)
+          await sound.delete([from])
+          return true
+        },
+      }),
+    ],
+    [
+      'copies and says that it has not',
+      'replaces what was under the key that it copies to',
+      /what is under 'b' when copy\(\) gave false: expected '5000 bytes.*found '10 bytes/,
+      (sound) => ({ copy: async (_, from, to, info) => sound.write(to, await sound.read(from), info).then(() => false) }),
+    ],
+    [
+      'copies nothing to where something was',
+      'copies nothing that is not there, and leaves what was there before',
+      /copying what is not there: expected false or an error, found true/,
+      (sound) => ({ copy: async (_, from, to, info) => sound.write(to, await sound.read(from).catch(() => Buffer.alloc(0)), info).then(() => true) }),
+    ],
+    [
+      'is another place whenever it is asked',
+      'knows which place it is, and always says the same',
+      /the id that area\(\) gives again: expected '\d+', found '\d+'/,
+      () => ({ area: async () => ({ id: `${process.hrtime.bigint()}`, where: 'anywhere' }) }),
+    ],
+    [
+      'shows its mark to everybody',
+      'holds nothing because it was asked which place it is',
+      /the keys of an empty storage: expected none, found '.mark'/,
+      (sound) => ({
+        area: async () => {
+          await sound.write('.mark', Buffer.from('1'), { contentType: 'text/plain' })
+          return { id: '1', where: 'here' }
+        },
+      }),
+    ],
   ])('%s', async (_, name, message, broken) => {
     const make = async () => {
       const sound = memoryStorage()
@@ -218,6 +265,12 @@ describe('the contract of background adapters notices one that', () => {
       'brings a job again that is to be tried later, with the next attempt and not too soon',
       /the number of attempt 2: expected 2, found 1/,
       performing((perform) => (job) => perform(job, 1)),
+    ],
+    [
+      'counts what could not be begun',
+      'brings a job again that could not be begun, not too soon, and does not count that',
+      /the number of the attempt when a job comes for the 2\. time.*: expected 1, found 2/,
+      performing((perform) => (job, attempt) => perform(job, attempt).catch((error) => Promise.reject(new TryLater(error.delay, error)))),
     ],
     [
       'does not bring jobs back',

@@ -53,6 +53,17 @@ it(
   timeout,
 )
 
+it(
+  'brings the worker command',
+  async () => {
+    const { bin } = JSON.parse(await readFile(join(home, 'node_modules/typeorm-attachments/package.json'), 'utf8'))
+    const command = join(home, 'node_modules/typeorm-attachments', bin['typeorm-attachments'])
+    const output = await execute(join(home, 'esm'), process.execPath, [command, 'worker', './worker.js'])
+    expect(output).toContain('"message":"stopped"')
+  },
+  timeout,
+)
+
 /** Unpacks the tarball beside links to what it declares and what the consumers use: anything else it cannot find. */
 async function install(): Promise<void> {
   const modules = join(home, 'node_modules')

@@ -140,6 +140,36 @@ describe('diskStorage', () => {
     expect(await filesIn(root)).toEqual([])
   })
 
+  it.each(['.area', '.area/x', '.AREA', 'a/../.area'])('keeps the mark of its folder to itself: %s', async (key) => {
+    const { storage, root } = await disk()
+    await expect(storage.write(key, bytes(10), info)).rejects.toMatchObject({ name: 'StorageError', code: 'key_reserved' })
+    expect(await readdir(root)).toEqual([])
+  })
+
+  it('knows its folder by a mark that all who see it agree on, and that no listing shows', async () => {
+    const { root, around } = await disk()
+    const same = join(around, 'same')
+    await symlink(root, same)
+    const asked = Array.from({ length: 50 }, (_, number) => diskStorage({ root: number % 2 ? root : same }).area?.())
+    const areas = await Promise.all(asked)
+    expect(new Set(areas.map((area) => area?.id)).size).toBe(1)
+    expect(new Set(areas.map((area) => area?.where))).toEqual(new Set([root, same]))
+    expect(await readdir(root)).toEqual(['.area'])
+    const storage = diskStorage({ root })
+    await storage.write('a', bytes(10), info)
+    expect([await listed(storage), await listed(storage, '.')]).toEqual([['a'], []])
+    await storage.delete(['a'])
+    expect(await storage.area?.()).toEqual({ id: areas[0]?.id, where: root })
+  })
+
+  it('knows another folder as another, and makes none in order to know it', async () => {
+    const [one, other] = [await disk(), await disk()]
+    expect((await one.storage.area?.())?.id).not.toBe((await other.storage.area?.())?.id)
+    const away = join(one.around, 'away')
+    await expect(diskStorage({ root: away }).area?.()).rejects.toMatchObject({ code: 'disk_failed', message: expect.stringContaining(away) })
+    expect(existsSync(away)).toBe(false)
+  })
+
   it('removes the folders that a failed write made, and not the root', async () => {
     const { storage, root } = await disk()
     await expect(storage.write('a/b/c', streamOf(bytes(10), new Error('broken')), info)).rejects.toThrow('broken')

@@ -102,6 +102,6 @@ tell(async (atEnd) => {
 
 async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true })
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
+  const files = entries.filter((entry) => entry.isFile() && entry.name !== '.area').map((entry) => join(entry.parentPath, entry.name))
   return Promise.all(files.map(async (file) => `${file.slice(folder.length + 1)}, ${bytes((await stat(file)).size)}`))
 }

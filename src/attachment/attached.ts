@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { checkStyleName, type Definition } from '../definition/definition'
 import { UsageError } from '../errors'
-import { encodeKey, type Storage } from '../storage/storage'
+import { encodeKey, type SignedUrlOptions, type Storage } from '../storage/storage'
 import type { TemplateContext } from '../template/tokens'
 import { type AttachmentRecord, type Failure, type Meta, type StyleRecord, templateContext } from './record'
 
@@ -71,13 +71,8 @@ export class Attached<S extends string = never> {
     const record = recordOf(this, style)
     const own = record && ownUrl(this, style, record)
     if (own || record?.written) return own ?? null
-    const { definition } = attachmentOf(this)
-    const context = contextOf(this, style)
-    // a style that this file has none of will not come: there is nothing to wait for
-    const processing = this.processing && record ? definition.processingUrl(style, this, context) : null
-    const fallback = processing ?? definition.defaultUrl(style, this, context)
     const original = this.meta?.styles['original']
-    return fallback ?? (record && original ? ownUrl(this, 'original', original) : null)
+    return fallbackFor(this, style, record) ?? (record && original ? ownUrl(this, 'original', original) : null)
   }
 
   /** The style's key in its storage, planned or written; null without a file. */
@@ -86,8 +81,8 @@ export class Attached<S extends string = never> {
   }
 
   /**
-   * A URL that works for `expiresIn` seconds (default 3600), for files that are not public. What is not made yet
-   * answers like `url()`.
+   * A URL that works for `expiresIn` seconds (default 3600), for files that are not public, be it in the storage or in the staging.
+   * What is not made yet answers as by `url()`: `processingUrl`, else `defaultUrl`, else the original's, signed.
    *
    * @param fileName asks the browser to save the file, under this name
    */
@@ -96,16 +91,11 @@ export class Attached<S extends string = never> {
     { expiresIn = 3600, fileName }: { expiresIn?: number; fileName?: string } = {},
   ): Promise<string | null> {
     const record = recordOf(this, style)
-    if (!record?.written) return this.url(style)
-    const { definition, surroundings } = attachmentOf(this)
-    const storage = surroundings.storage(this.meta?.storage)
-    if (!storage.signedUrl) {
-      throw new UsageError(
-        'no_signed_urls',
-        `${surroundings.entity}.${definition.property} is in a storage that signs no URLs: use url(), or keep it in s3Storage`,
-      )
-    }
-    return storage.signedUrl(record.key, { expiresIn, fileName })
+    const options = { expiresIn, fileName }
+    const own = record && (await signedUrlOf(this, record, options))
+    if (own || record?.written) return own ?? null
+    const original = this.meta?.styles['original']
+    return fallbackFor(this, style, record) ?? (record && original ? signedUrlOf(this, original, options) : null)
   }
 
   /** The style's bytes: from the storage, or from the staging while it waits there. Rejects with `not_ready` when it is in neither. */
@@ -170,6 +160,30 @@ function ownUrl(value: AnyAttached, style: string, { key, written, staged }: Sty
   if (!written) return staged === undefined ? null : surroundings.staging.url(staged)
   if (!definition.url) return surroundings.storage(value.meta?.storage).url(key)
   return definition.url.render({ ...contextOf(value, style), key }, encodeKey)
+}
+
+/** The signed URL of exactly this style, if it has one now. */
+async function signedUrlOf(value: AnyAttached, { key, written, staged }: StyleRecord, options: SignedUrlOptions): Promise<string | null> {
+  const { definition, surroundings } = attachmentOf(value)
+  if (!written) {
+    const { staging } = surroundings
+    return staged === undefined ? null : (staging.signedUrl?.(staged, options) ?? staging.url(staged))
+  }
+  const storage = surroundings.storage(value.meta?.storage)
+  if (storage.signedUrl) return storage.signedUrl(key, options)
+  throw new UsageError(
+    'no_signed_urls',
+    `${surroundings.entity}.${definition.property} is in a storage that signs no URLs: use url(), or keep it in s3Storage`,
+  )
+}
+
+/** What is shown instead of a style that is not there. */
+function fallbackFor(value: AnyAttached, style: string, record: StyleRecord | undefined): string | null {
+  const { definition } = attachmentOf(value)
+  const context = contextOf(value, style)
+  // a style that this file has none of will not come: there is nothing to wait for
+  const processing = value.processing && record ? definition.processingUrl(style, value, context) : null
+  return processing ?? definition.defaultUrl(style, value, context)
 }
 
 /** What a template may ask about a style of a value. */

@@ -23,6 +23,15 @@ export interface StyleRecord {
   readonly version?: string
 }
 
+/** Where a file was staged. */
+export interface StagedAt {
+  /** Of the staging's area: see `Storage.area()`. */
+  readonly id: string
+  readonly where: string
+  /** The machine's name. */
+  readonly host: string
+}
+
 /** The JSON column. */
 export interface Meta {
   /** Name of the storage. */
@@ -36,6 +45,10 @@ export interface Meta {
   readonly previous?: readonly VersionFiles[]
   /** How many attempts of this version's job have begun, and not come to an end. */
   readonly begun?: number
+  /** Where it is staged, as long as it is. */
+  readonly area?: StagedAt
+  /** Since when its job has come only to workers that do not see that. ISO 8601. */
+  readonly elsewhere?: string
 }
 
 /** By name. */

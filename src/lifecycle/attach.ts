@@ -10,6 +10,7 @@ import { letGo, openSource, type Source } from '../file/source'
 import type { ProcessorInput } from '../processor/processor'
 import type { Storage } from '../storage/storage'
 import { contentTypeExtension } from '../template/tokens'
+import { stagedHere } from './elsewhere'
 import { plannedStyle } from './plan'
 
 export interface AttachOptions {
@@ -53,6 +54,7 @@ export async function receive(
       await staging.write(key, body, { contentType, size: body.length })
       styles[style.name] = { ...(styles[style.name] as StyleRecord), contentType, staged: key, size: body.length, width, height }
     }
+    const area = await stagedHere(staging)
     return {
       fileName,
       contentType,
@@ -63,7 +65,7 @@ export async function receive(
       processing: true,
       attemptedAt: null,
       error: null,
-      meta: { storage: definition.storage ?? '', id: '', styles },
+      meta: { storage: definition.storage ?? '', id: '', styles, ...(area && { area }) },
     }
   } catch (error) {
     letGo(opened.stream)

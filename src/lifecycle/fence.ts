@@ -8,6 +8,8 @@ export class Overtaken extends Error {}
 
 /** A row as the jobs of one version may change it. */
 export interface FencedRow {
+  /** What it holds; rejects with `Overtaken`. A change that follows decides from this, if nobody else changes it. */
+  read(): Promise<AttachmentRecord>
   /**
    * Changes the row while it is at this version and processing. Decided from what it holds at that very moment, so that twins of
    * a job never undo each other's work. What it holds then; rejects with `Overtaken`.
@@ -21,14 +23,21 @@ const patience = 20
 /** The one place where it is decided who wins: a conditional update on version, processing, and the moment of the last change. */
 export function fencedRow(ref: AttachmentRef, version: string, { rows, now }: Pick<Ports, 'rows' | 'now'>): FencedRow {
   let known: AttachmentRecord | null | undefined
+
+  async function read(): Promise<AttachmentRecord> {
+    known ??= await rows.read(ref)
+    if (known?.version !== version || !known.processing) throw new Overtaken()
+    return known
+  }
+
   return {
+    read,
     async change(decide) {
       for (let tries = 0; tries < patience; tries++) {
-        known ??= await rows.read(ref)
-        if (known?.version !== version || !known.processing) throw new Overtaken()
-        const record: AttachmentRecord = { ...known, attemptedAt: later(known, now()), ...decide(known) }
+        const before = await read()
+        const record: AttachmentRecord = { ...before, attemptedAt: later(before, now()), ...decide(before) }
         const { processing, attemptedAt, error, meta } = record
-        const fence = { version, processing: true, attemptedAt: known.attemptedAt }
+        const fence = { version, processing: true, attemptedAt: before.attemptedAt }
         known = (await rows.update(ref, fence, { processing, attemptedAt, error, meta })) ? record : undefined
         if (known) return known
       }

@@ -1,13 +1,13 @@
-import { type JobReport, type Progress, TryLater } from '../background/adapter'
+import { type JobReport, NotHere, type Progress, TryLater } from '../background/adapter'
 import { checkJob, type DeleteJob, type ProcessJob } from '../background/job'
-import { AttachmentError, isRetryable, messageOf, StorageError } from '../errors'
+import { codeOf, isRetryable, messageOf, StorageError } from '../errors'
 import { deleteLeft } from './delete'
 import { type FencedRow, fencedRow, Overtaken } from './fence'
 import type { Ports } from './ports'
 import { processFile, settle } from './process'
 
 /**
- * Does one job. Rejects with `TryLater` as long as another attempt may help; after the last one, and at once for what
+ * Does one job. Rejects with `TryLater` as long as another attempt may help, with `NotHere` where another worker may; after the last one, and at once for what
  * no retry can mend, the file counts as failed, and its row says why. Rejects with anything else where no row can say it.
  * What became of it.
  *
@@ -37,6 +37,7 @@ async function performProcess(job: ProcessJob, attempt: number, ports: Ports, to
   try {
     return await unlessOvertaken(processFile(ref, row, ports, told))
   } catch (error) {
+    if (error instanceof NotHere) throw error
     const delay = delayBefore(error, attempt, ports)
     if (delay === undefined) return unlessOvertaken(fail(row, error, attempt, ports))
     // until then nobody is to call it lost; and this attempt has come to its end
@@ -48,7 +49,7 @@ async function performProcess(job: ProcessJob, attempt: number, ports: Ports, to
 
 /** The original stays where it is staged; nothing waits for this file any more. */
 async function fail(row: FencedRow, error: unknown, attempts: number, { now }: Ports): Promise<JobReport> {
-  const code = error instanceof AttachmentError ? error.code : 'unexpected'
+  const code = codeOf(error)
   const failure = { code, message: messageOf(error).slice(0, 1000), attempts, at: now().toISOString() }
   await row.change(() => ({ processing: false, error: failure }))
   return { result: 'failed', styles: [], bytes: 0, error: { code, message: failure.message } }

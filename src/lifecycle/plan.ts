@@ -33,9 +33,9 @@ export function planRow(place: Place, file: AttachmentRecord, before: Attachment
 export function planAnew(place: Place, record: AttachmentRecord, wanted: readonly Style[], now: Date): AttachmentRecord {
   const { definition } = place
   const { contentType, meta, version } = record
-  const { next: given = {}, begun: _, ...rest } = meta
+  const { next: given = {}, begun: _, area: __, elsewhere: ___, ...rest } = meta
   // what is stored needs its staged copy no more; and a sweep asks for staged files by the version that they came with
-  const styles = mapStyles(meta.styles, ({ staged: __, ...style }) => ({ version, ...style }))
+  const styles = mapStyles(meta.styles, ({ staged: _, ...style }) => ({ version, ...style }))
   const anew = Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)]))
   // what an earlier call has asked for and no job has brought to its end
   const kept = Object.fromEntries(Object.entries(mapStyles(given, (style) => ({ version, ...style }))).filter(([name]) => !(name in anew)))

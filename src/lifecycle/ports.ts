@@ -23,4 +23,6 @@ export interface RetryPolicy {
   readonly attempts: number
   /** Milliseconds before the attempt after this one, which counts from 1. */
   backoff(attempt: number): number
+  /** Milliseconds that a file waits for a worker that sees its staging, when its job has come to one that does not. */
+  readonly elsewhere: number
 }

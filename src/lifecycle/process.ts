@@ -4,6 +4,7 @@ import type { JobReport, Progress } from '../background/adapter'
 import type { ProcessJob, VersionFiles } from '../background/job'
 import { isRetryable, ProcessingError } from '../errors'
 import { deleteFiles, unreferred } from './delete'
+import { checkStagedHere } from './elsewhere'
 import { type FencedRow, fencedRow, Overtaken } from './fence'
 import { deleteJobs, noteKey } from './left'
 import { forgetNote, writeNotes } from './notes'
@@ -23,7 +24,8 @@ const mostBegun = 20
 export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Ports, told: (progress: Progress) => void): Promise<JobReport> {
   const { staging } = ports
   const definition = ports.definition(ref.entity, ref.attachment)
-  const record = await row.change(({ meta }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
+  await checkStagedHere(ref, row, ports)
+  const record = await row.change(({ meta: { elsewhere: _, ...meta } }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
   const { begun = 0 } = record.meta
   if (begun > mostBegun) {
     const what = `${begun - 1} attempts began and came to no end: the file may be too much for the worker's memory or time`
@@ -46,7 +48,7 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   }
   let ended: readonly VersionFiles[] = []
   await row.change((now) => {
-    const { previous = [], begun: _, ...rest } = withWritten(now.meta, written)
+    const { previous = [], begun: _, area: __, ...rest } = withWritten(now.meta, written)
     const open = new Set(previous.flatMap(({ version, unfinished }) => (unfinished ? [version] : [])))
     ended = previous.filter(({ version }) => !open.has(version))
     return { processing: false, error: null, attemptedAt: null, meta: { ...rest, styles: unstaged(rest.styles) } }

@@ -19,7 +19,7 @@ const ahead = 60_000
 export async function retry(ref: AttachmentRef, ports: Pick<Ports, 'rows' | 'now'>, enqueue: Enqueue): Promise<AttachmentRecord | null> {
   const record = await ports.rows.read(ref)
   if (!record?.error) return null
-  const { begun: _, ...meta } = record.meta
+  const { begun: _, elsewhere: __, ...meta } = record.meta
   const again = { ...record, processing: true, error: null, attemptedAt: later(record, ports.now()), meta }
   if (!(await change(ref, record, again, ports))) return null
   await enqueue(processJob(ref, again))

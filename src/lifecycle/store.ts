@@ -1,9 +1,8 @@
-import { Readable } from 'node:stream'
 import { type AttachmentRecord, type StyleRecord, type Styles, templateContext } from '../attachment/record'
 import type { Progress } from '../background/adapter'
 import { ProcessingError, StorageError } from '../errors'
 import type { Made, ProcessorInput } from '../processor/processor'
-import type { Storage } from '../storage/storage'
+import type { ObjectInfo, Storage } from '../storage/storage'
 import type { Style } from '../style/style'
 import { builtInTokens } from '../template/tokens'
 import type { Place } from './plan'
@@ -34,14 +33,10 @@ export async function store(
   const written: Record<string, StyleRecord> = {}
   const sending: Promise<void>[] = []
 
-  async function send(name: string, style: StyleRecord, body: Parameters<Storage['write']>[1]): Promise<void> {
+  async function send(name: string, style: StyleRecord, bring: (key: string, info: ObjectInfo) => Promise<void>): Promise<void> {
     const { key, contentType, size } = style
     const fileName = name === 'original' ? record.fileName : builtInTokens['filename']?.(templateContext(entity, attachment, name, record))
-    try {
-      await storage.write(key, body, { contentType, size, fileName })
-    } finally {
-      if (body instanceof Readable) body.destroy()
-    }
+    await bring(key, { contentType, size, fileName })
     const found = await storage.stat(key)
     if (found?.size !== size) {
       throw new StorageError('not_verified', `'${key}' should have ${size} bytes, and the storage holds ${found ? `${found.size}` : 'nothing'}`)
@@ -50,16 +45,22 @@ export async function store(
     const of = Object.keys(plan).length
     told({ done: of - todo.length + Object.keys(written).length, of })
   }
+  async function move(staged: string, key: string, info: ObjectInfo): Promise<void> {
+    if (await storage.copy?.(staging, staged, key, info)) return
+    const body = await staging.read(staged)
+    await storage.write(key, body, info).finally(() => body.destroy())
+  }
   const start = (work: Promise<void>) => sending.push(work.catch((error) => void errors.push(error)))
 
   const todo = Object.entries(plan).filter(([, { written }]) => !written)
   for (const [name, style] of todo) {
     const { staged } = style
-    if (staged !== undefined) start(staging.read(staged).then((body) => send(name, style, body)))
+    if (staged !== undefined) start(send(name, style, (key, info) => move(staged, key, info)))
   }
   const wanted = todo.flatMap(([, { staged, style }]) => (staged === undefined && style ? [style] : []))
   const made = makeAll(wanted, place, originalOf(record, staging, storage), ({ style, body, contentType, width, height }) => {
-    start(send(style.name, { ...(plan[style.name] as StyleRecord), contentType, width, height, size: body.length }, body))
+    const facts = { contentType, width, height, size: body.length }
+    start(send(style.name, { ...(plan[style.name] as StyleRecord), ...facts }, (key, info) => storage.write(key, body, info)))
   })
   await made.catch((error) => void errors.push(error))
   await Promise.all(sending)

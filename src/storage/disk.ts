@@ -3,8 +3,9 @@ import { mkdir, open, stat, unlink } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { messageOf, StorageError } from '../errors'
+import { areaFile, areaOf } from './area'
 import { isFolder, isMissing, moveTo, removeEmptyFolders } from './folders'
-import { isPart, partsFolder, removeAbandonedParts, withPart } from './parts'
+import { partsFolder, removeAbandonedParts, withPart } from './parts'
 import { type Storage, urlBelow } from './storage'
 import { walk } from './walk'
 
@@ -17,7 +18,8 @@ export interface DiskStorageOptions {
 
 /**
  * Files below a folder of this machine. A file appears under its key whole and synced to disk, or not at all; until it is
- * whole it lies in `.parts` below the root. What a killed process leaves there is removed by `prepare()` after a day.
+ * whole it lies in `.parts` below the root. What a killed process leaves there is removed by `prepare()` after a day. The file
+ * `.area` tells machines whether they see the same folder.
  */
 export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
   const base = resolve(root)
@@ -34,8 +36,14 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
 
   function placeOf(key: string): string {
     const path = pathOf(key)
-    if (!isPart(relative(base, path))) return path
-    throw new StorageError('key_reserved', `key '${key}' lies in ${join(base, partsFolder)}, which is for unfinished files: choose another`)
+    // some file systems take names in any case
+    const first = relative(base, path).split(sep)[0]?.toLowerCase()
+    if (first === partsFolder) {
+      throw new StorageError('key_reserved', `key '${key}' lies in ${join(base, partsFolder)}, which is for unfinished files: choose another`)
+    }
+    if (first === areaFile)
+      throw new StorageError('key_reserved', `key '${key}' is ${join(base, areaFile)}, by which the folder is known: choose another`)
+    return path
   }
 
   return {
@@ -93,13 +101,14 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
       // no key is spelt with '.', '..' or nothing between two slashes
       if (above !== '' && above !== `${relative(base, folder).split(sep).join('/')}/`) return
       try {
-        yield* walk(folder, above, prefix.slice(above.length))
+        for await (const found of walk(folder, above, prefix.slice(above.length))) if (found.key !== areaFile) yield found
       } catch (error) {
         throw asStorageError(`cannot list ${folder}`, error)
       }
     },
 
     url: (key) => (publicUrl === undefined ? null : urlBelow(publicUrl, key)),
+    area: async () => ({ id: await failing(`cannot tell which folder ${base} is`, areaOf(base)), where: base }),
     localPath: pathOf,
   }
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { StorageError } from '../errors'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
@@ -17,6 +18,7 @@ export interface MemoryStorage extends Storage {
 /** Keeps objects in this process: for tests. `publicUrl` is only put before the key, nothing serves it. */
 export function memoryStorage({ publicUrl }: { publicUrl?: string } = {}): MemoryStorage {
   const objects = new Map<string, MemoryObject>()
+  const area = { id: randomUUID(), where: `the memory of process ${process.pid}` }
   return {
     objects,
     async write(key, body, info) {
@@ -39,5 +41,6 @@ export function memoryStorage({ publicUrl }: { publicUrl?: string } = {}): Memor
       for (const [key, { body, modified }] of [...objects]) if (key.startsWith(prefix)) yield { key, size: body.length, modified }
     },
     url: (key) => (publicUrl === undefined ? null : urlBelow(publicUrl, key)),
+    area: async () => area,
   }
 }

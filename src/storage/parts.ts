@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { open, unlink } from 'node:fs/promises'
-import { join, sep } from 'node:path'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { inFolderOf, removeEmptyFolders } from './folders'
 import { walk } from './walk'
@@ -43,10 +43,4 @@ export async function removeAbandonedParts(base: string): Promise<void> {
   for await (const { key, modified } of walk(folder)) {
     if (modified.getTime() < Date.now() - abandoned) await removePart(join(folder, key), base)
   }
-}
-
-/** Whether a path below the root is a part, or the folder of them. */
-export function isPart(inside: string): boolean {
-  // some file systems take names in any case
-  return inside.split(sep)[0]?.toLowerCase() === partsFolder
 }

@@ -13,6 +13,8 @@ import {
 } from '@aws-sdk/client-s3'
 import { create as contentDisposition } from 'content-disposition'
 import { AttachmentError, messageOf, StorageError, UsageError } from '../errors'
+import { addressOf } from './s3-address'
+import { copyOnServer } from './s3-copy'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
 export interface S3StorageOptions {
@@ -21,8 +23,11 @@ export interface S3StorageOptions {
   bucket: string
   /** Put before every key, such as `'uploads/'`. */
   prefix?: string
-  /** Where a CDN shows the bucket, `prefix` not included. Default: the bucket's own address, as the client knows it. */
-  publicUrl?: string
+  /**
+   * Where a CDN shows the bucket, `prefix` not included. Default: the bucket's own address, as the client knows it. Null for a
+   * bucket that is closed: nothing in it has a URL but what is signed.
+   */
+  publicUrl?: string | null
   /**
    * Sent with every object, such as `{ ACL: 'public-read' }`. Default: `CacheControl` of a year, since a key never
    * changes its content; `ContentDisposition` inline for pictures, films, sound, PDF and plain text, attachment for the
@@ -45,10 +50,20 @@ const mostKeys = 1_000
 /** What SigV4 allows. Seconds. */
 const longestSignature = 7 * 24 * 3600
 
+/** What one of these storages is made of. */
+interface Made extends Pick<S3StorageOptions, 'client' | 'bucket' | 'headers'> {
+  readonly prefix: string
+  /** Of the bucket, as the client knows it. */
+  address(): Promise<string>
+}
+
+/** So that one can copy from another. */
+const made = new WeakMap<Storage, Made>()
+
 /** An S3 bucket, or any server that speaks its language. */
 export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
   let base = publicUrl
-  const place = (key: string) => ({ Bucket: bucket, Key: prefix + key })
+  const placeOf = (key: string) => ({ Bucket: bucket, Key: prefix + key })
 
   /** The client, with a time limit on every request and a digest on every body that has none. */
   const timed: Pick<S3Client, 'send'> & S3Client = Object.create(client, {
@@ -78,27 +93,26 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     }
   }
 
+  const address = () =>
+    addressOf(client, bucket).catch((error) => {
+      throw explained(error, `cannot find out the address of bucket '${bucket}'`)
+    })
+
   async function putWhole(key: string, body: Uint8Array, info: ObjectInfo): Promise<void> {
-    const input = { ...place(key), ...headersOf(info), ...headers, Body: body, ContentLength: body.length }
+    const input = { ...placeOf(key), ...headersOf(info), ...headers, Body: body, ContentLength: body.length }
     await timed.send(new PutObjectCommand(input))
   }
 
   async function putInParts(key: string, body: Readable | Uint8Array, info: ObjectInfo): Promise<void> {
     const { Upload } = await import('@aws-sdk/lib-storage')
     const size = body instanceof Readable ? (info.size ?? 0) : body.length
-    const params = { ...place(key), ...headersOf(info), ...headers, Body: body }
+    const params = { ...placeOf(key), ...headersOf(info), ...headers, Body: body }
     await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: 4 }).done()
   }
 
-  return {
+  const storage: Storage = {
     async prepare() {
-      if (base !== undefined) return
-      // the SDK alone knows all rules for addresses: what it would sign, without the signature, is the address
-      const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
-      const signed = await getSignedUrl(client, new GetObjectCommand({ Bucket: bucket, Key: 'x' })).catch((error) => {
-        throw explained(error, `cannot find out the address of bucket '${bucket}'`)
-      })
-      base = signed.replace(/\/x\?.*$/, '')
+      if (base === undefined) base = await address()
     },
 
     async write(key, body, info) {
@@ -115,13 +129,13 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
 
     read: (key) =>
       failing('read', key, async () => {
-        const { Body } = await timed.send(new GetObjectCommand(place(key)))
+        const { Body } = await timed.send(new GetObjectCommand(placeOf(key)))
         return Body as Readable
       }),
 
     stat: (key) =>
       failing('look at', key, async () => {
-        const found = await timed.send(new HeadObjectCommand(place(key))).catch((error) => {
+        const found = await timed.send(new HeadObjectCommand(placeOf(key))).catch((error) => {
           if (error.name === 'NotFound') return undefined
           throw error
         })
@@ -152,7 +166,24 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       } while (from !== undefined)
     },
 
+    copy: (from, fromKey, key, info) =>
+      failing('write', key, async () => {
+        const source = made.get(from)
+        if (!source || info.size === undefined) return false
+        // not every server gives a copy the tags that it should have
+        if (headers?.Tagging || source.headers?.Tagging) return false
+        if (source.client !== client && (await source.address()) !== (await addressOf(client, source.bucket))) return false
+        const place = { Bucket: source.bucket, Key: source.prefix + fromKey }
+        return copyOnServer(timed, place, { ...placeOf(key), ...headersOf(info), ...headers }, info.size)
+      }),
+
+    async area() {
+      const where = `${await address()}/${prefix}`
+      return { id: where, where }
+    },
+
     url(key) {
+      if (base === null) return null
       if (base === undefined)
         throw new UsageError('not_connected', `the address of bucket '${bucket}' is not known yet: await attachments.connect(dataSource) first`)
       return urlBelow(base, prefix + key)
@@ -164,9 +195,11 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       }
       const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
       const disposition = fileName === undefined ? undefined : contentDisposition(fileName)
-      return getSignedUrl(client, new GetObjectCommand({ ...place(key), ResponseContentDisposition: disposition }), { expiresIn })
+      return getSignedUrl(client, new GetObjectCommand({ ...placeOf(key), ResponseContentDisposition: disposition }), { expiresIn })
     },
   }
+  made.set(storage, { client, bucket, prefix, headers, address })
+  return storage
 }
 
 /** Types that a browser shows without running anything in them. */

@@ -25,6 +25,14 @@ export interface StoredObject {
   readonly modified: Date
 }
 
+/** A place that some machines share and others do not see. */
+export interface StorageArea {
+  /** Whoever sees the same id sees the same objects. */
+  readonly id: string
+  /** In words, for people: `/srv/app/staging`, `bucket 'photos' below 'staging/'`. */
+  readonly where: string
+}
+
 /**
  * Where originals and styles live. A handful of verbs; `memoryStorage` is the smallest example. Keys are relative
  * paths with `/` between segments. Every failure is a `StorageError`.
@@ -53,6 +61,13 @@ export interface Storage {
   prepare?(): Promise<void>
   /** A URL that works for a while without any other credential. */
   signedUrl?(key: string, options: SignedUrlOptions): Promise<string>
+  /**
+   * Makes `key` hold what another storage holds under `fromKey`, without its bytes passing through this process; otherwise like
+   * `write()`. False, and nothing has happened, where that cannot be done; then it is read and written.
+   */
+  copy?(from: Storage, fromKey: string, key: string, info: ObjectInfo): Promise<boolean>
+  /** Which place this is. Lets a worker that does not see what is staged say so, and leave the job to another. */
+  area?(): Promise<StorageArea>
   /** Path of the object on this machine's disk: lets a processor read it without a copy. */
   localPath?(key: string): string
 }

@@ -18,7 +18,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'twins of a job overwrite each other',
     file: 'fence.ts',
-    find: 'const fence = { version, processing: true, attemptedAt: known.attemptedAt }',
+    find: 'const fence = { version, processing: true, attemptedAt: before.attemptedAt }',
     replace: 'const fence = { version, processing: true }',
   },
   {
@@ -102,9 +102,9 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a write is not verified',
     file: 'store.ts',
-    find: 'await storage.write(key, body, { contentType, size, fileName })',
+    find: 'await bring(key, { contentType, size, fileName })',
     replace:
-      'await storage.write(key, body, { contentType, size, fileName }).catch(() => undefined)\n      if (Math.abs(1)) return void (written[name] = { ...style, written: true })',
+      'await bring(key, { contentType, size, fileName }).catch(() => undefined)\n      if (Math.abs(1)) return void (written[name] = { ...style, written: true })',
   },
   {
     name: 'a style that fails keeps the others from being made',

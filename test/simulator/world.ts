@@ -103,7 +103,7 @@ export class World {
       staging: this.staging.portFor(machine),
       storage: () => storage,
       definition: () => this.definition,
-      retry: { attempts: 3, backoff: (attempt) => 1_000 * attempt },
+      retry: { attempts: 3, backoff: (attempt) => 1_000 * attempt, elsewhere: 0 },
       now: () => this.now(),
       every(_interval, task) {
         beats.add(task)

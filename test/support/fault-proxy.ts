@@ -3,12 +3,27 @@ import type { AddressInfo, Socket } from 'node:net'
 import { Transform } from 'node:stream'
 
 /**
- * What goes wrong with one request. `unavailable` and `slow-down`: 503. `reset`: the connection ends before anything is
+ * What goes wrong with one request. `unavailable` and `slow-down`: 503. `denied`: 403. `unable`: 501. `failed-late`: 200 at first,
+ * and then an error in the body, as S3 answers copies. `reset`: the connection ends before anything is
  * done; `halved`: when half of the request's body has reached the server. `lost`: the server does what was asked, and its
  * answer never arrives. `damaged`: one bit of the request's body is flipped. `cut` and `stalled`: half an answer arrives,
  * and then an end or nothing. `hang`: no answer ever. `late` and `slow`: all goes well, after a while or bit by bit.
  */
-export type Fault = 'unavailable' | 'slow-down' | 'reset' | 'halved' | 'lost' | 'damaged' | 'cut' | 'stalled' | 'hang' | 'late' | 'slow'
+export type Fault =
+  | 'unavailable'
+  | 'slow-down'
+  | 'denied'
+  | 'unable'
+  | 'failed-late'
+  | 'reset'
+  | 'halved'
+  | 'lost'
+  | 'damaged'
+  | 'cut'
+  | 'stalled'
+  | 'hang'
+  | 'late'
+  | 'slow'
 
 /**
  * The S3 operation that a request asks for, how many of its kind have come, itself included, and whether it has a body. A
@@ -48,8 +63,7 @@ export async function startFaultProxy(target: string, rule: Rule): Promise<Fault
     counts.set(operation, count)
     const fault = rule(operation, count, bodySize(incoming) > 0)
     if (fault === 'reset') incoming.socket.resetAndDestroy()
-    else if (fault === 'unavailable') refuse(incoming, outgoing, 'ServiceUnavailable')
-    else if (fault === 'slow-down') refuse(incoming, outgoing, 'SlowDown')
+    else if (typeof fault === 'string' && fault in refusals) refuse(incoming, outgoing, ...(refusals[fault] as [number, string]))
     else if (fault === 'late') setTimeout(forward, latency, incoming, outgoing)
     else if (fault !== 'hang') forward(incoming, outgoing, fault)
   }
@@ -110,11 +124,12 @@ export async function startFaultProxy(target: string, rule: Rule): Promise<Fault
   }
 }
 
-function operationOf({ method, url = '' }: IncomingMessage): string {
+function operationOf({ method, url = '', headers }: IncomingMessage): string {
   const { pathname, searchParams } = new URL(url, 'http://s3')
   if (searchParams.has('list-type')) return 'ListObjectsV2'
   if (pathname.split('/').length < 3 || pathname.endsWith('/')) return searchParams.has('delete') ? 'DeleteObjects' : `${method} bucket`
   if (method === 'POST') return searchParams.has('uploads') ? 'CreateMultipartUpload' : 'CompleteMultipartUpload'
+  if (headers['x-amz-copy-source']) return searchParams.has('uploadId') ? 'UploadPartCopy' : 'CopyObject'
   if (searchParams.has('uploadId')) return method === 'DELETE' ? 'AbortMultipartUpload' : 'UploadPart'
   return { GET: 'GetObject', HEAD: 'HeadObject', PUT: 'PutObject' }[method as string] ?? `${method} object`
 }
@@ -123,8 +138,17 @@ function bodySize({ headers }: IncomingMessage): number {
   return Number(headers['content-length'] ?? 0)
 }
 
-function refuse(incoming: IncomingMessage, outgoing: ServerResponse, code: string): void {
-  outgoing.writeHead(503, { 'content-type': 'application/xml', connection: 'close' })
+/** Status and code of what is answered without asking the server. */
+const refusals: Partial<Record<Fault, readonly [status: number, code: string]>> = {
+  unavailable: [503, 'ServiceUnavailable'],
+  'slow-down': [503, 'SlowDown'],
+  denied: [403, 'AccessDenied'],
+  unable: [501, 'NotImplemented'],
+  'failed-late': [200, 'InternalError'],
+}
+
+function refuse(incoming: IncomingMessage, outgoing: ServerResponse, status: number, code: string): void {
+  outgoing.writeHead(status, { 'content-type': 'application/xml', connection: 'close' })
   outgoing.end(`<Error><Code>${code}</Code><Message>come again later</Message></Error>`)
   incoming.resume()
 }

@@ -51,11 +51,12 @@ export async function folder(): Promise<string> {
   return path
 }
 
-/** Every file below a folder, as relative paths. */
+/** Every file below a folder, as relative paths, but the mark by which a disk storage knows it. */
 export async function filesIn(root: string): Promise<string[]> {
   if (!existsSync(root)) return []
   const entries = await readdir(root, { recursive: true, withFileTypes: true })
-  return entries.map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1)).sort()
+  const paths = entries.map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
+  return paths.filter((path) => path !== '.area').sort()
 }
 
 export interface World {

@@ -1,4 +1,4 @@
-import { TryLater } from '../../background/adapter'
+import { NotHere, TryLater } from '../../background/adapter'
 import { holds, moment, same } from '../expect'
 import type { BackgroundCase } from './case'
 import { textOf } from './sample'
@@ -29,6 +29,25 @@ export const retries: BackgroundCase[] = [
         same(textOf(one?.job), textOf(job), `the job of attempt ${attempt}`)
         const waited = (one?.at ?? 0) - (failed[attempt - 2] ?? Number.NEGATIVE_INFINITY)
         holds(waited >= delay - early, `attempt ${attempt} was to come after ${delay} ms: expected no less, found ${Math.round(waited)} ms`)
+      }
+    },
+  ],
+  [
+    'brings a job again that could not be begun, not too soon, and does not count that',
+    async ({ open, job, soon }) => {
+      const refused: number[] = []
+      const { brought, enqueue, work } = await open(async (_, attempt) => {
+        refused.push(performance.now())
+        if (refused.length < 3) throw new NotHere(delay, new Error('not here'))
+        if (attempt < 2) throw new TryLater(1, new Error('not yet'))
+      })
+      await work()
+      await enqueue(job())
+      for (const [at, attempt] of [1, 1, 1, 2].entries()) {
+        await soon(`a job that could not be begun twice should come ${at + 1} times`, () => brought.length > at)
+        same(brought[at]?.attempt, attempt, `the number of the attempt when a job comes for the ${at + 1}. time, which could not be begun twice`)
+        const waited = (brought[at]?.at ?? 0) - (refused[at - 1] ?? Number.NEGATIVE_INFINITY)
+        holds(at === 3 || waited >= delay - early, `it was to come after ${delay} ms: expected no less, found ${Math.round(waited)} ms`)
       }
     },
   ],

@@ -1,6 +1,8 @@
 import type { Storage } from '../../storage/storage'
 import type { ContractCase, ProcessOptions } from '../case'
+import { areas } from './areas'
 import { breaks } from './breaks'
+import { copies } from './copies'
 import { deletes } from './deletes'
 import { keeps } from './keeps'
 import { keys } from './keys'
@@ -15,7 +17,7 @@ import { lists } from './lists'
  *   the last one that `make` gave; how to find it, `make` may leave in `process.env`
  */
 export function storageContract(make: () => Promise<Storage>, options: ProcessOptions = {}): ContractCase[] {
-  const cases = [...keeps, ...keys, ...deletes, ...breaks, ...lists, ...(options.module === undefined ? [] : kills(options))]
+  const cases = [...keeps, ...keys, ...deletes, ...breaks, ...lists, ...copies, ...areas, ...(options.module === undefined ? [] : kills(options))]
   return cases.map(([name, check]) => ({
     name,
     run: async () => {

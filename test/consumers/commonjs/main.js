@@ -36,7 +36,7 @@ async function keepAvatar() {
   assert.deepEqual([avatar.width, avatar.height], [300, 200])
   const thumb = await sharp(storage.objects.get(avatar.path('thumb')).body).metadata()
   assert.deepEqual([thumb.format, thumb.width, thumb.height], ['png', 100, 100])
-  assert.deepEqual(readdirSync('staging'), [])
+  assert.deepEqual(readdirSync('staging'), ['.area'])
   await attachments.close()
   await dataSource.destroy()
 }

@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Ended, lineOf, mayHelp } from './ended'
+import { help, parseOptions } from './options'
+import { runWorker } from './worker'
+
+async function main(args: readonly string[]): Promise<void> {
+  const options = parseOptions(args)
+  if (options === 'help') process.stdout.write(help)
+  else if (options === 'version') process.stdout.write(`${version()}\n`)
+  else await runWorker(options)
+}
+
+/** That of the package, which stands above the built command. */
+function version(): string {
+  return JSON.parse(readFileSync(join(__dirname, '../package.json'), 'utf8')).version
+}
+
+/** Ends, whatever the user's module holds open, when everything is written. */
+function exit(code: number): void {
+  process.stdout.write('', () => process.exit(code))
+}
+
+main(process.argv.slice(2)).then(
+  () => exit(0),
+  (error) => {
+    process.stderr.write(`typeorm-attachments: ${error instanceof Ended ? error.message : lineOf(error)}\n`)
+    exit(error instanceof Ended ? error.exitCode : mayHelp)
+  },
+)

@@ -1,0 +1,84 @@
+import type { ProcessJob } from '../../src'
+import { report, sampleJob, sendingOf } from '../../src/testing/background/sample'
+import type { Engine } from './engines'
+
+export interface Figure {
+  readonly engine: string
+  readonly waiting: number
+  readonly jobsPerSecond: number
+}
+
+/** Of a backlog so many jobs are timed. */
+const timed = 5_000
+const concurrency = 8
+
+/** How fast a worker is whose jobs take no time, while so many are waiting. */
+export async function backlog(engine: Engine, waiting: number): Promise<Figure> {
+  const { adapter, fill, close } = await engine.open()
+  try {
+    await fill(samples(waiting))
+    const wanted = Math.min(timed, waiting)
+    const [begun, ended] = await new Promise<[number, number]>((resolve, reject) => {
+      let performed = 0
+      let first = 0
+      adapter.start?.(perform)
+      const working = adapter.work?.(perform, { concurrency, queues: ['default'] })
+      working?.catch(reject)
+      async function perform() {
+        performed++
+        if (performed === 1) first = performance.now()
+        if (performed === wanted) {
+          resolve([first, performance.now()])
+          working?.then((worker) => worker.stop()).catch(reject)
+        }
+        return report
+      }
+    })
+    return { engine: engine.name, waiting, jobsPerSecond: Math.round(((wanted - 1) / (ended - begun)) * 1_000) }
+  } finally {
+    await close()
+  }
+}
+
+export interface Latency {
+  readonly engine: string
+  /** From the call of `enqueue()` to the beginning of the job, in milliseconds. */
+  readonly median: number
+  readonly p95: number
+}
+
+/** How long a job takes to begin where nothing else is waiting. */
+export async function latency(engine: Engine, jobs = 200): Promise<Latency> {
+  const { adapter, close } = await engine.open()
+  try {
+    let begun: (moment: number) => void = () => undefined
+    const worker = await adapter.work?.(
+      async () => {
+        begun(performance.now())
+        return report
+      },
+      { concurrency, queues: ['default'] },
+    )
+    const waits: number[] = []
+    for (let at = 0; at < jobs; at++) {
+      const beginning = new Promise<number>((resolve) => {
+        begun = resolve
+      })
+      const job = sampleJob()
+      const asked = performance.now()
+      await adapter.enqueue(job, sendingOf(job))
+      waits.push((await beginning) - asked)
+    }
+    await worker?.stop()
+    // the first finds connections that are not made yet
+    const sorted = waits.slice(1).sort((one, other) => one - other)
+    const at = (part: number) => Number((sorted[Math.floor(sorted.length * part)] ?? 0).toFixed(1))
+    return { engine: engine.name, median: at(0.5), p95: at(0.95) }
+  } finally {
+    await close()
+  }
+}
+
+function* samples(count: number): Iterable<ProcessJob> {
+  for (let at = 0; at < count; at++) yield sampleJob()
+}
