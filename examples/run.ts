@@ -1,12 +1,10 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { createDatabase, startPostgres } from './services/postgres'
 import { commandsIn, end, path, start } from './services/procfile'
 import { redisInstalled, startRedis } from './services/redis'
 import { clientConfig, startS3 } from './services/s3'
-import { freePort } from './services/throw-away'
 
 // run.ts EXAMPLE [--postgres]: an example as its Procfile says, on the servers that the environment names, and throw-away ones
 // for the rest. It ends with Ctrl-C, or when one of its processes does, and all of it ends then.
@@ -24,8 +22,7 @@ const endings: Array<() => Promise<unknown>> = []
 async function run(): Promise<void> {
   const folder = join(__dirname, example)
   const { release, ...processes } = commandsIn(folder)
-  const port = process.env['PORT'] ?? String(await freePort())
-  const env = { ...process.env, ...(await servers()), PATH: path, TZ: 'UTC', PORT: port }
+  const env = { PORT: '0', ...process.env, ...(await servers()), PATH: path, TZ: 'UTC' }
 
   /** Resolves to what is wrong with its end. */
   async function begin(name: string, command: string, say: (line: string) => void): Promise<string | undefined> {
@@ -37,14 +34,17 @@ async function run(): Promise<void> {
 
   if (release) {
     const said: string[] = []
-    const trouble = await begin('release', release, (line) => said.push(line))
-    if (trouble) throw new Error([...said, trouble].join('\n'))
+    const failed = await begin('release', release, (line) => said.push(line))
+    if (failed) throw new Error([...said, failed].join('\n'))
   }
-  const running = Object.entries(processes).map(([name, command]) => begin(name, command, (line) => console.log(`${name.padEnd(6)} | ${line}`)))
-  const over = Promise.race([interrupted, ...running])
-  const address = `http://127.0.0.1:${port}/`
-  if ((await Promise.race([answers(address), over])) === true) console.log(`\nOpen ${address}   Ctrl-C ends everything.\n`)
-  const trouble = await over
+  const running = Object.entries(processes).map(([name, command]) =>
+    begin(name, command, (line) => {
+      console.log(`${name.padEnd(6)} | ${line}`)
+      const [, port] = /^listening on port (\d+)$/.exec(line) ?? []
+      if (port) console.log(`\nOpen http://127.0.0.1:${port}/   Ctrl-C ends everything.\n`)
+    }),
+  )
+  const trouble = await Promise.race([interrupted, ...running])
   if (trouble) throw new Error(trouble)
 }
 
@@ -86,12 +86,6 @@ async function redisServer(): Promise<string> {
   const redis = await startRedis()
   endings.push(() => redis.stop())
   return redis.url
-}
-
-/** Resolves when somebody answers there. */
-async function answers(address: string): Promise<true> {
-  while (!(await fetch(address).catch(() => null))) await sleep(100)
-  return true
 }
 
 async function main(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { AddressInfo } from 'node:net'
 import express from 'express'
 import { attachments, dataSource, pool } from './attachments'
 import { askFor } from './jobs'
@@ -53,8 +54,9 @@ app.get('/reports/:id', async (request, response) => {
 async function start(): Promise<void> {
   await dataSource.initialize()
   await attachments.connect(dataSource)
-  const port = Number(process.env['PORT'] ?? 3000)
-  const server = app.listen(port, () => console.log(`listening on ${port}`))
+  const server = app.listen(Number(process.env['PORT'] ?? 3000), () => {
+    console.log(`listening on port ${(server.address() as AddressInfo).port}`)
+  })
   process.once('SIGTERM', () => {
     server.close(async () => {
       await attachments.close()

@@ -58,7 +58,8 @@ const refusals: Record<string, [status: number, words: string]> = {
 async function start(): Promise<void> {
   await dataSource.initialize()
   await attachments.connect(dataSource)
-  console.log(await app.listen({ port: Number(process.env['PORT'] ?? 3000), host: '0.0.0.0' }))
+  const address = await app.listen({ port: Number(process.env['PORT'] ?? 3000), host: '0.0.0.0' })
+  console.log(`listening on port ${new URL(address).port}`)
 }
 
 /** Uploads that are under way come to their end. Heroku waits for that for 30 seconds. */

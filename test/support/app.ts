@@ -4,7 +4,6 @@ import { cp, mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inject, onTestFinished } from 'vitest'
 import { commandsIn, end, path, start } from '../../examples/services/procfile'
-import { freePort } from '../../examples/services/throw-away'
 import { postgres } from './databases'
 import { type Bucket, folder, newBucket } from './world'
 
@@ -14,9 +13,7 @@ const repository = join(import.meta.dirname, '../..')
 export interface Dyno {
   /** The app's files, and its working directory. */
   readonly disk: string
-  /** Lines that it wrote. */
-  readonly said: readonly string[]
-  /** Ends it by a signal; its exit code, or null if it had none. */
+  /** Its exit code, or null if it did not end by itself. */
   end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null>
 }
 
@@ -40,30 +37,32 @@ export async function serversFor(): Promise<{ config: NodeJS.ProcessEnv; keys: B
 /** Releases an example as its Procfile says, and starts its web process. All of it ends when the test does. */
 export async function deploy(example: string, config: NodeJS.ProcessEnv): Promise<App> {
   const commands = commandsIn(join(repository, 'examples', example))
-  const port = await freePort()
 
-  async function run(name: string): Promise<Dyno & { child: ChildProcess }> {
+  async function run(name: string, say: (line: string) => void = () => undefined): Promise<Dyno & { child: ChildProcess }> {
     const { disk, temporary } = await diskOf(example)
-    const env = {
-      PATH: path,
-      HOME: temporary,
-      TMPDIR: temporary,
-      TZ: 'UTC',
-      PORT: String(port),
-    }
-    const said: string[] = []
-    const child = start(commands[name] as string, disk, { ...env, ...config }, (line) => said.push(line))
+    const env = { PATH: path, HOME: temporary, TMPDIR: temporary, TZ: 'UTC', PORT: '0', ...config }
+    const child = start(commands[name] as string, disk, env, say)
     onTestFinished(async () => void (await end(child, 'SIGKILL')))
-    return { child, disk, said, end: (signal) => end(child, signal) }
+    return { child, disk, end: (signal) => end(child, signal) }
   }
 
-  const release = await run('release')
-  const [code] = await once(release.child, 'exit')
-  if (code !== 0) throw new Error(`the release ended with ${code}: ${release.said.join('\n')}`)
-  const web = await run('web')
-  const url = `http://127.0.0.1:${port}/`
-  await answering(url, web)
-  return { url, web, work: () => run('worker') }
+  const said: string[] = []
+  const { child } = await run('release', (line) => said.push(line))
+  await once(child, 'exit')
+  if (child.exitCode !== 0) throw new Error(`the release ended with ${child.exitCode}: ${textIn(said)}`)
+  return new Promise((resolve, reject) => {
+    const starting = run('web', async (line) => {
+      said.push(line)
+      const [, port] = /^listening on port (\d+)$/.exec(line) ?? []
+      if (port) resolve({ url: `http://127.0.0.1:${port}/`, web: await starting, work: () => run('worker') })
+    })
+    starting.then(({ child }) => child.once('exit', (code) => reject(new Error(`web ended with ${code}: ${textIn(said)}`))), reject)
+  })
+}
+
+/** Without stacks: vitest would take their places for places of the test. */
+function textIn(lines: readonly string[]): string {
+  return lines.filter((line) => !/^ *at /.test(line)).join('\n')
 }
 
 /** Where a process has a copy of the app, as a platform unpacks it for each. */
@@ -75,12 +74,4 @@ async function diskOf(example: string): Promise<{ disk: string; temporary: strin
   await symlink(join(repository, 'node_modules'), join(home, 'node_modules'), 'junction')
   await symlink(repository, join(installed, 'typeorm-attachments'), 'junction')
   return { disk, temporary }
-}
-
-/** Waits until somebody answers there. */
-async function answering(url: string, { child, said }: Dyno & { child: ChildProcess }): Promise<void> {
-  while (!(await fetch(url).catch(() => null))) {
-    if (child.exitCode !== null) throw new Error(`web ended with ${child.exitCode}: ${said.join('\n')}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
 }
