@@ -3,9 +3,9 @@ import { type App, deploy, serversFor } from './support/app'
 import { startFaultProxy } from './support/fault-proxy'
 
 /** Of a test that starts several programs. Milliseconds. */
-const timeout = 120_000
+const timeout = 240_000
 /** For a state to be reached. */
-const patience = { timeout: 60_000, interval: 100 }
+const patience = { timeout: 120_000, interval: 100 }
 
 it(
   'a report is rendered and stored by the worker, also after one was killed, and then is a file to save for an hour',

@@ -9,9 +9,9 @@ import { jpeg, png } from './support/pictures'
 import { filesIn } from './support/world'
 
 /** Of a test that starts several programs. Milliseconds. */
-const timeout = 120_000
+const timeout = 240_000
 /** For a state to be reached. BullMQ gives a killed worker's job to another after 20 seconds. */
-const patience = { timeout: 60_000, interval: 100 }
+const patience = { timeout: 120_000, interval: 100 }
 
 const redis = inject('redis')
 
