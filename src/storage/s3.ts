@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { Readable } from 'node:stream'
+import { pipeline, Readable, Transform } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
   DeleteObjectsCommand,
@@ -13,6 +13,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { create as contentDisposition } from 'content-disposition'
 import { AttachmentError, messageOf, StorageError, UsageError } from '../errors'
+import { roomFor } from '../room'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
 export interface S3StorageOptions {
@@ -38,6 +39,11 @@ export interface S3StorageOptions {
 
 /** Up to here an object goes up in one request, beyond it in parts of this size. Bytes. */
 const partSize = 8 * 1024 * 1024
+/**
+ * Requests with a body at a time: four large files with the four parts that the SDK sends of each, within 128 MiB and
+ * a third of the 50 sockets that its client opens.
+ */
+const mostBodies = 16
 /** What S3 takes at most, with room for a file that grew. */
 const mostParts = 9_000
 /** What DeleteObjects takes at most. */
@@ -48,21 +54,44 @@ const longestSignature = 7 * 24 * 3600
 /** An S3 bucket, or any server that speaks its language. */
 export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
   let base = publicUrl
+  const bodies = roomFor(mostBodies)
   const place = (key: string) => ({ Bucket: bucket, Key: prefix + key })
 
-  /** The client, with a time limit on every request and a digest on every body that has none. */
+  async function send(command: Parameters<S3Client['send']>[0]) {
+    return client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
+  }
+
+  /** The client, with a time limit on every request, a digest on every body that has none, and not too many bodies at a time. */
   const timed: Pick<S3Client, 'send'> & S3Client = Object.create(client, {
     send: {
       value: async (command: Parameters<S3Client['send']>[0]) => {
         if (command instanceof UploadPartCommand || command instanceof PutObjectCommand) {
-          command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
+          const leave = await bodies.enter(1)
+          try {
+            command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
+            return await send(command)
+          } finally {
+            leave()
+          }
         }
-        const answer = client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
         // why an upload failed is to be told, not why tidying up after it failed as well
-        return command instanceof AbortMultipartUploadCommand ? answer.catch(() => undefined) : answer
+        return command instanceof AbortMultipartUploadCommand ? send(command).catch(() => undefined) : send(command)
       },
     },
   })
+
+  /** A stream that is not read on while a body waits to be sent: what is read only to wait would fill the memory. */
+  function paced(body: Readable): Readable {
+    const turn = new Transform({
+      async transform(chunk, _encoding, done) {
+        const leave = await bodies.enter(0)
+        leave()
+        done(null, chunk)
+      },
+    })
+    // its end and its errors pass through it, to whoever reads it
+    return pipeline(body, turn, () => undefined)
+  }
 
   /** Content-MD5, where the client does not add a checksum of its own: so the server refuses what was damaged on its way. */
   async function digestOf(body: Uint8Array): Promise<string | undefined> {
@@ -86,7 +115,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
   async function putInParts(key: string, body: Readable | Uint8Array, info: ObjectInfo): Promise<void> {
     const { Upload } = await import('@aws-sdk/lib-storage')
     const size = body instanceof Readable ? (info.size ?? 0) : body.length
-    const params = { ...place(key), ...headersOf(info), ...headers, Body: body }
+    const params = { ...place(key), ...headersOf(info), ...headers, Body: body instanceof Readable ? paced(body) : body }
     await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: 4 }).done()
   }
 
