@@ -39,7 +39,7 @@ const pixels = ({ width, height }: Size) => width * height
  * its way to a storage need the rest; a quarter of a machine, where there are others. Bytes.
  */
 export function memoryForPictures(limit: number | undefined, machine: number): number {
-  return limit !== undefined && limit > 0 && limit < machine ? limit / 2 : machine / 4
+  return limit !== undefined && limit > 0 && limit < machine ? limit / 4 : machine / 8
 }
 
 let room: Room | undefined

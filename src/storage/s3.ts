@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { pipeline, Readable, Transform } from 'node:stream'
+import { Readable } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
   DeleteObjectsCommand,
@@ -39,11 +39,10 @@ export interface S3StorageOptions {
 
 /** Up to here an object goes up in one request, beyond it in parts of this size. Bytes. */
 const partSize = 8 * 1024 * 1024
-/**
- * Requests with a body at a time: four large files with the four parts that the SDK sends of each, within 128 MiB and
- * a third of the 50 sockets that its client opens.
- */
-const mostBodies = 16
+/** Parts of one object at a time. One more is being read meanwhile, so a large file takes 24 MiB of memory. */
+const partsAtOnce = 2
+/** Requests with a body at a time: the parts of four large files, 64 MiB, and far fewer sockets than the client's 50. */
+const mostBodies = 8
 /** What S3 takes at most, with room for a file that grew. */
 const mostParts = 9_000
 /** What DeleteObjects takes at most. */
@@ -80,19 +79,6 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     },
   })
 
-  /** A stream that is not read on while a body waits to be sent: what is read only to wait would fill the memory. */
-  function paced(body: Readable): Readable {
-    const turn = new Transform({
-      async transform(chunk, _encoding, done) {
-        const leave = await bodies.enter(0)
-        leave()
-        done(null, chunk)
-      },
-    })
-    // its end and its errors pass through it, to whoever reads it
-    return pipeline(body, turn, () => undefined)
-  }
-
   /** Content-MD5, where the client does not add a checksum of its own: so the server refuses what was damaged on its way. */
   async function digestOf(body: Uint8Array): Promise<string | undefined> {
     if ((await client.config.requestChecksumCalculation()) === 'WHEN_SUPPORTED') return undefined
@@ -115,8 +101,8 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
   async function putInParts(key: string, body: Readable | Uint8Array, info: ObjectInfo): Promise<void> {
     const { Upload } = await import('@aws-sdk/lib-storage')
     const size = body instanceof Readable ? (info.size ?? 0) : body.length
-    const params = { ...place(key), ...headersOf(info), ...headers, Body: body instanceof Readable ? paced(body) : body }
-    await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: 4 }).done()
+    const params = { ...place(key), ...headersOf(info), ...headers, Body: body }
+    await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: partsAtOnce }).done()
   }
 
   return {

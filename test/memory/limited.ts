@@ -17,10 +17,14 @@ export function memoryLimit(bytes: number): { processes: string; remove(): void 
 }
 
 /** Runs a program of ours, and gives what it printed, and the signal that ended it. */
-export async function run(program: string, given: object, limit?: { processes: string }): Promise<{ printed: string; ended: number | string }> {
+export async function run(
+  program: string,
+  given: object,
+  { limit, env }: { limit?: { processes: string } | undefined; env?: NodeJS.ProcessEnv } = {},
+): Promise<{ printed: string; ended: number | string }> {
   const node = [process.execPath, '--import', 'tsx', program, JSON.stringify(given)]
   const [command, ...rest] = limit ? ['sh', '-c', 'echo $$ > "$0" && exec "$@"', limit.processes, ...node] : node
-  const child = spawn(command as string, rest, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(command as string, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
   let printed = ''
   child.stdout.on('data', (chunk) => {
     printed += chunk
