@@ -152,7 +152,7 @@ export class Connection {
       await inSavepoint(runner, async (run) => background.enqueueWithin?.(sendings, (sql, parameters) => run(sql, [...parameters])))
       return new Set(carried)
     } catch (error) {
-      warn(`${carried.length} jobs could not be sent within their transaction, and will be after it: ${messageOf(error)}`)
+      warn(`the jobs of a transaction could not be sent with it, and will be after it: ${messageOf(error)}`)
       return new Set()
     }
   }

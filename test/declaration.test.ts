@@ -39,6 +39,11 @@ describe('what is wrong with a declaration is said when the class is declared', 
     ['a size that cannot be read', { accept, maxSize: '10 potatoes' }, 'bad_max_size', /10 potatoes.*10 MB/],
     ['a column that does not exist', { accept, columns: { name: 'x' } }, 'unknown_column', /'name'.*fileName/],
     ['a style that waits and does not exist', { accept, processInBackground: { only: ['big'] } }, 'unknown_style', /'big'/],
+    ['a queue of a strange name', { accept, processInBackground: { queue: 'a b' } }, 'bad_option', /queue.*letters.*"a b"/],
+    ['a priority below 0', { accept, processInBackground: { priority: -1 } }, 'bad_option', /priority.*from 0 to 2097152, not -1/],
+    ['a delay of more than a day', { accept, processInBackground: { delay: 1e9 } }, 'bad_option', /delay.*a day.*not 1000000000/],
+    ['a misspelt option of the background', { accept, processInBackground: { que: 'a' } }, 'bad_option', /'que'.*only, queue, priority, delay/],
+    ['a background that is none', { accept, processInBackground: 'later' }, 'bad_option', /true, false or an object/],
     ['no options', undefined, 'options_missing', /accept/],
   ])('%s', (_what, options, code, message) => {
     expect(() => declare(options)).toThrow(DeclarationError)

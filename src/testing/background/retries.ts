@@ -1,5 +1,5 @@
 import { TryLater } from '../../background/adapter'
-import { holds, same } from '../expect'
+import { holds, moment, same } from '../expect'
 import type { BackgroundCase } from './case'
 import { textOf } from './sample'
 
@@ -63,6 +63,7 @@ export const retries: BackgroundCase[] = [
           () => performed() === round * 3,
         )
       }
+      await moment()
       for (const one of [bad, worse]) same(times(one), 1, 'how often a job came that failed with another error than TryLater')
     },
   ],
