@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pool } from 'pg'
-import { type BackgroundAdapter, type Perform, TryLater } from '../../src/background/adapter'
+import { type BackgroundAdapter, NotHere, type Perform, TryLater } from '../../src/background/adapter'
 
 /** How often a worker without jobs looks for one. Milliseconds. */
 const pause = 10
@@ -53,7 +53,7 @@ export function tableBackground({
       await perform(job, attempt)
     } catch (error) {
       if (error instanceof TryLater) {
-        await query(postpone, [id, attempt + 1, error.delay])
+        await query(postpone, [id, error instanceof NotHere ? attempt : attempt + 1, error.delay])
         return true
       }
       warn(`a job failed outside of its row: ${error}`)
@@ -63,8 +63,8 @@ export function tableBackground({
   }
 
   return {
-    async enqueue(job) {
-      await query('INSERT INTO jobs (job) VALUES ($1)', [JSON.stringify(job)])
+    async enqueue(job, { delay }) {
+      await query(`INSERT INTO jobs (job, visible_at) VALUES ($1, now() + $2 * interval '1 ms')`, [JSON.stringify(job), delay])
     },
 
     async work(perform, { concurrency }) {

@@ -1,4 +1,4 @@
-import { TryLater } from '../../background/adapter'
+import { NotHere, TryLater } from '../../background/adapter'
 import { holds, moment, same } from '../expect'
 import type { BackgroundCase } from './case'
 import { textOf } from './sample'
@@ -30,6 +30,40 @@ export const retries: BackgroundCase[] = [
         const waited = (one?.at ?? 0) - (failed[attempt - 2] ?? Number.NEGATIVE_INFINITY)
         holds(waited >= delay - early, `attempt ${attempt} was to come after ${delay} ms: expected no less, found ${Math.round(waited)} ms`)
       }
+    },
+  ],
+  [
+    'waits before the first attempt for as long as a job was sent with',
+    async ({ open, job: newJob, soon }) => {
+      const { brought, send, work } = await open()
+      await work()
+      const sent = performance.now()
+      await send(newJob(), { delay })
+      await soon(`a job that was sent with a delay of ${delay} ms should come`, () => brought.length > 0)
+      const waited = (brought[0]?.at ?? 0) - sent
+      holds(waited >= delay - early, `a job was sent with a delay of ${delay} ms: expected no less, found ${Math.round(waited)} ms`)
+      same(brought[0]?.attempt, 1, 'its attempt')
+    },
+  ],
+  [
+    'brings a job again that could not be begun, with the same attempt',
+    async ({ open, job, soon }) => {
+      const answers = [new NotHere(20, new Error('not here')), new TryLater(20, new Error('not yet')), new NotHere(20, new Error('not here'))]
+      const { brought, enqueue, work } = await open(async () => {
+        const answer = answers.shift()
+        if (answer) throw answer
+      })
+      await work()
+      await enqueue(job())
+      await soon(
+        () => `a job should come 4 times that was put back, failed, and was put back again, but came ${brought.length} times`,
+        () => brought.length === 4,
+      )
+      same(
+        brought.map(({ attempt }) => attempt),
+        [1, 1, 2, 2],
+        'the attempts of a job that was put back, failed, and was put back again',
+      )
     },
   ],
   [

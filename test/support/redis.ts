@@ -1,0 +1,30 @@
+import { randomBytes } from 'node:crypto'
+import { Queue, type QueueOptions } from 'bullmq'
+import { Redis } from 'ioredis'
+import { inject, onTestFinished } from 'vitest'
+
+/** The address of the tests' Redis; only where there is one. */
+export const redisUrl = inject('redis') as string
+
+export const newName = () => `test-${randomBytes(6).toString('hex')}`
+
+/** A BullMQ queue of one's own on the tests' Redis; gone when the test ends, with all that has its prefix. */
+export function newQueue({ name = newName(), prefix = name, ...options }: Partial<QueueOptions> & { name?: string } = {}): Queue {
+  const queue = new Queue(name, { connection: { url: redisUrl }, prefix, ...options })
+  onTestFinished(async () => {
+    await queue.close()
+    await forget(prefix)
+  })
+  return queue
+}
+
+/** What a Redis does that loses its memory. */
+export async function forget(prefix: string): Promise<void> {
+  const redis = new Redis(redisUrl)
+  try {
+    const keys = await redis.keys(`${prefix}:*`)
+    if (keys.length > 0) await redis.del(keys)
+  } finally {
+    redis.disconnect()
+  }
+}
