@@ -56,7 +56,8 @@ export function bullmqBackground({ queue, worker: chosen }: BullmqOptions): Back
       running.add(ended)
       return ended
     }
-    const settings = { backoffStrategy: (_made: number, _type?: string, error?: Error) => (error instanceof TryLater ? error.delay : -1) }
+    // it is asked about nothing else that can be tried again
+    const settings = { backoffStrategy: (_made: number, _type?: string, error?: Error) => (error as TryLater).delay }
     const connection = patient(opts.connection)
     const options = { ...opts, ...noticed, ...chosen, connection, concurrency, maxStalledCount: deaths, settings }
     const worker = new Worker(name, process, options, backendFactory).on('error', tell)

@@ -18,11 +18,11 @@ export function newQueue({ name = newName(), prefix = name, ...options }: Partia
   return queue
 }
 
-/** What a Redis does that loses its memory. */
-export async function forget(prefix: string): Promise<void> {
+/** What a Redis does that loses its memory, or some of it. */
+export async function forget(prefix: string, what: (key: string) => boolean = () => true): Promise<void> {
   const redis = new Redis(redisUrl)
   try {
-    const keys = await redis.keys(`${prefix}:*`)
+    const keys = (await redis.keys(`${prefix}:*`)).filter(what)
     if (keys.length > 0) await redis.del(keys)
   } finally {
     redis.disconnect()
