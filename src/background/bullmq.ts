@@ -16,8 +16,8 @@ type AnyQueue = Queue<any, any, any, any, any, any, any, any>
 
 /** So long Redis may be silent before jobs are refused, and before a worker ends without it. Milliseconds. */
 const patience = 2_000
-/** A worker that dies is noticed after both, when its job was locked a moment ago. Milliseconds. */
-const noticed = { lockDuration: 15_000, stalledInterval: 5_000 }
+/** A worker that dies is noticed after the first two, when its job was locked a moment ago; a server that is back, after the third. Milliseconds. */
+const times = { lockDuration: 15_000, stalledInterval: 5_000, runRetryDelay: 1_000 }
 /** How often a worker may die over one job: more often than a row allows, which says so itself. */
 const deaths = 100
 /** How long a job that is somebody else's is left to him. Milliseconds. */
@@ -59,7 +59,7 @@ export function bullmqBackground({ queue, worker: chosen }: BullmqOptions): Back
     // it is asked about nothing else that can be tried again
     const settings = { backoffStrategy: (_made: number, _type?: string, error?: Error) => (error as TryLater).delay }
     const connection = patient(opts.connection)
-    const options = { ...opts, ...noticed, ...chosen, connection, concurrency, maxStalledCount: deaths, settings }
+    const options = { ...opts, ...times, ...chosen, connection, concurrency, maxStalledCount: deaths, settings }
     const worker = new Worker(name, process, options, backendFactory).on('error', tell)
     return () => end(worker, running)
   }
@@ -141,14 +141,13 @@ async function putBack(carried: Carried, token: string | undefined, delay: numbe
 
 /** Lets what runs come to its end, and then does not wait for a server that is away. */
 async function end(worker: Worker, running: ReadonlySet<Promise<unknown>>): Promise<void> {
-  const closed = worker.close().then(() => true)
-  for (let ended = false; !ended; ) {
+  const ended = new AbortController()
+  const closed = worker.close().finally(() => ended.abort())
+  do {
     await Promise.allSettled(running)
-    ended = await Promise.race([closed, sleep(patience, false)])
-    if (ended || running.size > 0) continue
-    await worker.getBackend().close(true)
-    return
-  }
+    await sleep(patience, undefined, { signal: ended.signal }).catch(() => undefined)
+  } while (running.size > 0)
+  await (ended.signal.aborted ? closed : worker.getBackend().close(true))
 }
 
 /** What workers connect with: their commands have to wait for Redis as long as it is away. */

@@ -1,8 +1,8 @@
 import { describe, inject, it } from 'vitest'
 import { type BullmqOptions, bullmqBackground } from '../../src/background/bullmq'
 import { type BackgroundContractOptions, backgroundContract } from '../../src/testing/testing'
+import { newName, newQueue, redisUrl } from '../support/bullmq'
 import { contract, elsewhere, timeout } from '../support/contract'
-import { newName, newQueue, redisUrl } from '../support/redis'
 
 const claims: BackgroundContractOptions = { ...elsewhere('bullmq'), keepsJobs: true, queues: true, keys: true, priorities: true }
 

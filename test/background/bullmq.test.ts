@@ -1,49 +1,10 @@
-import 'reflect-metadata'
 import { type Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
-import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
-import { beforeEach, describe, expect, inject, it, onTestFinished } from 'vitest'
-import { type Attached, Attachment, type BackgroundAdapter, type Job, type Perform, type Sending, TryLater } from '../../src'
-import { type BullmqOptions, bullmqBackground } from '../../src/background/bullmq'
-import { report, sampleJob, sendingOf } from '../../src/testing/background/sample'
-import { scribe } from '../support/doubles'
-import { type Line, line } from '../support/line'
-import { forget, newName, newQueue, redisUrl } from '../support/redis'
-import { world } from '../support/world'
-
-const pen = scribe()
-
-@Entity()
-class Report {
-  @PrimaryGeneratedColumn()
-  id!: number
-
-  @Column('text', { default: '' })
-  title!: string
-
-  @Attachment({ styles: { a: '1x1' }, accept: 'any', processors: [pen] })
-  scan!: Attached<'a'>
-}
-
-/** An adapter of a queue; closed when the test ends, before the queue is. */
-function adapterOf(options: BullmqOptions) {
-  const adapter = bullmqBackground(options)
-  onTestFinished(() => adapter.close?.())
-  const enqueue = (job: Job, said: Partial<Sending> = {}) => adapter.enqueue(job, sendingOf(job, said))
-  const work = async (perform: Perform, queues = ['default']) => {
-    const worker = await adapter.work?.(perform, { concurrency: 2, queues })
-    return worker as NonNullable<typeof worker>
-  }
-  return { adapter, enqueue, work }
-}
-
-function warnings(): string[] {
-  const said: string[] = []
-  const hear = (warning: Error) => void (warning.name === 'AttachmentWarning' && said.push(warning.message))
-  process.on('warning', hear)
-  onTestFinished(() => void process.off('warning', hear))
-  return said
-}
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { type Job, TryLater } from '../../src'
+import { report, sampleJob } from '../../src/testing/background/sample'
+import { adapterOf, forget, newName, newQueue, redisUrl } from '../support/bullmq'
+import { warnings } from '../support/warnings'
 
 async function onlyJobOf(queue: Queue) {
   const jobs = await queue.getJobs()
@@ -52,9 +13,6 @@ async function onlyJobOf(queue: Queue) {
 }
 
 const stateOf = async (queue: Queue) => (await onlyJobOf(queue)).getState()
-const patiently = { timeout: 20_000 }
-
-beforeEach(() => pen.reset())
 
 describe.skipIf(inject('redis') === null)('bullmqBackground()', () => {
   it('shows a job that a person can read, how far it is, and what became of it', async () => {
@@ -211,103 +169,5 @@ describe.skipIf(inject('redis') === null)('bullmqBackground()', () => {
       `${await connection.client('LIST')}`.split('\n').filter((one) => [name, blocking].includes(/ name=(\S*)/.exec(one)?.[1] ?? ''))
     await expect.poll(connected).toHaveLength(1)
     expect(connection.status).toBe('ready')
-  })
-
-  describe('when Redis is away', () => {
-    async function behindLine(): Promise<{ queue: Queue; redis: Line }> {
-      const { hostname, port } = new URL(redisUrl)
-      const redis = await line(hostname, Number(port || 6379))
-      return { redis, queue: newQueue({ connection: { host: '127.0.0.1', port: redis.port } }) }
-    }
-    async function worldOf(background: BackgroundAdapter) {
-      const here = await world([Report], { background })
-      const fresh = async () => (await here.dataSource.getRepository(Report).find({ order: { id: 'ASC' } })).map(({ scan }) => scan.processing)
-      const save = async () => {
-        const one = new Report()
-        await here.attachments.attach(one, 'scan', Buffer.from('text'))
-        await here.dataSource.manager.save(one)
-      }
-      return { ...here, fresh, save }
-    }
-
-    it('at boot, saves succeed, workers wait, and nothing is lost when it comes', async () => {
-      const said = warnings()
-      const { queue, redis } = await behindLine()
-      await redis.cut()
-      const { attachments, fresh, save } = await worldOf(bullmqBackground({ queue }))
-      const worker = await attachments.work()
-      await save()
-      await save()
-      expect(await fresh()).toEqual([true, true])
-      expect(said.filter((text) => text.includes('could not be sent'))).toEqual([
-        'the process job of Report.scan could not be sent, requeueLost() will find it again: the queue did not answer within 2000 ms',
-        'the process job of Report.scan could not be sent, requeueLost() will find it again: BullMQ waits for its server, which does not answer',
-      ])
-      await redis.mend()
-      // what waited in BullMQ's memory
-      await expect.poll(fresh, patiently).toEqual([false, true])
-      expect(await attachments.requeueLost({ olderThan: -1_000 })).toBe(1)
-      await expect.poll(fresh, patiently).toEqual([false, false])
-      await worker.stop()
-    })
-
-    it('for a while, workers go on by themselves when it is back', async () => {
-      const { queue, redis } = await behindLine()
-      const { attachments, fresh, save } = await worldOf(bullmqBackground({ queue }))
-      await attachments.work()
-      await save()
-      await expect.poll(fresh, patiently).toEqual([false])
-      await redis.cut()
-      await redis.mend()
-      await save()
-      await expect.poll(fresh, patiently).toEqual([false, false])
-    })
-
-    it('and comes back without its memory, the rows remember', async () => {
-      const queue = newQueue()
-      const { attachments, fresh, save } = await worldOf(bullmqBackground({ queue }))
-      await save()
-      expect(await queue.getWaitingCount()).toBe(1)
-      await forget(queue.name)
-      await attachments.work()
-      expect(await attachments.requeueLost({ olderThan: -1_000 })).toBe(1)
-      await expect.poll(fresh, patiently).toEqual([false])
-    })
-
-    it('stop() and close() wait for what runs, and not for Redis', async () => {
-      const { queue, redis } = await behindLine()
-      const { adapter, enqueue, work } = adapterOf({ queue })
-      let let_ = () => {}
-      const held = new Promise<void>((resolve) => {
-        let_ = resolve
-      })
-      let begun = false
-      let ended = false
-      const worker = await work(async () => {
-        begun = true
-        await held
-        ended = true
-        return report
-      })
-      await enqueue(sampleJob(), { queue: 'slow' })
-      await enqueue(sampleJob())
-      await expect.poll(() => begun).toBe(true)
-      await redis.cut()
-      const stopped = worker.stop()
-      let_()
-      await stopped
-      expect(ended).toBe(true)
-      await adapter.close?.()
-    })
-
-    it('from the beginning, close() returns', async () => {
-      const { queue, redis } = await behindLine()
-      await redis.cut()
-      const { adapter, enqueue, work } = adapterOf({ queue })
-      await work(async () => report)
-      const sent = enqueue(sampleJob(), { queue: 'slow' }).catch((error) => error)
-      await adapter.close?.()
-      expect(await sent).toBeInstanceOf(Error)
-    })
   })
 })

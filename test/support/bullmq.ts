@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { Queue, type QueueOptions } from 'bullmq'
 import { Redis } from 'ioredis'
 import { inject, onTestFinished } from 'vitest'
+import type { Job, Perform, Sending, Worker } from '../../src'
+import { type BullmqOptions, bullmqBackground } from '../../src/background/bullmq'
+import { sendingOf } from '../../src/testing/background/sample'
 
 /** The address of the tests' Redis; only where there is one. */
 export const redisUrl = inject('redis') as string
@@ -26,5 +29,19 @@ export async function forget(prefix: string, what: (key: string) => boolean = ()
     if (keys.length > 0) await redis.del(keys)
   } finally {
     redis.disconnect()
+  }
+}
+
+/** The adapter of a queue, closed when the test ends, and short ways to use it. */
+export function adapterOf(options: BullmqOptions) {
+  const adapter = bullmqBackground(options)
+  onTestFinished(() => adapter.close?.())
+  return {
+    adapter,
+    enqueue: (job: Job, said: Partial<Sending> = {}) => adapter.enqueue(job, sendingOf(job, said)),
+    async work(perform: Perform, queues = ['default']): Promise<Worker> {
+      const worker = await adapter.work?.(perform, { concurrency: 2, queues })
+      return worker as Worker
+    },
   }
 }
