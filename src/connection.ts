@@ -149,7 +149,9 @@ export class Connection {
     if (!background.enqueueWithin || carried.length === 0 || !runner.isTransactionActive) return new Set()
     const sendings = carried.map((job) => [job, this.#sending(job, this.#run)] as const)
     try {
-      await inSavepoint(runner, async (run) => background.enqueueWithin?.(sendings, (sql, parameters) => run(sql, [...parameters])))
+      await inSavepoint(runner, async (run) =>
+        background.enqueueWithin?.(sendings, async (sql, parameters) => (await run(sql, [...parameters])).records),
+      )
       return new Set(carried)
     } catch (error) {
       warn(`the jobs of a transaction could not be sent with it, and will be after it: ${messageOf(error)}`)

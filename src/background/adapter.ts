@@ -59,8 +59,8 @@ export interface Sending {
   performNow(): Promise<void>
 }
 
-/** Sends a statement of SQL in the transaction of whoever saves. */
-export type Query = (sql: string, parameters: readonly unknown[]) => Promise<unknown>
+/** Sends a statement of SQL, in the dialect of the database, in the transaction of whoever saves. The rows that it gives. */
+export type Query = (sql: string, parameters: readonly unknown[]) => Promise<readonly unknown[]>
 
 export interface WorkOptions {
   /** Jobs at a time. */
