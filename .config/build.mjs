@@ -28,6 +28,7 @@ await build({
   ...source,
   input: {
     index: 'src/index.ts',
+    bullmq: 'src/background/bullmq.ts',
     s3: 'src/storage/s3.ts',
     testing: 'src/testing/testing.ts',
     'testing-child': 'src/testing/testing-child.ts',

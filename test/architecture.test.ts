@@ -30,6 +30,7 @@ const homes: Record<string, string> = {
   'mime-types': '*',
   pluralize: 'template',
   fastq: 'background',
+  bullmq: 'background',
   'content-disposition': 'storage',
   '@aws-sdk/client-s3': 'storage',
   '@aws-sdk/lib-storage': 'storage',
