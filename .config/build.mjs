@@ -22,6 +22,7 @@ await build({
   input: {
     index: 'src/index.ts',
     s3: 'src/storage/s3.ts',
+    sqs: 'src/background/sqs.ts',
     testing: 'src/testing/testing.ts',
     'testing-child': 'src/testing/testing-child.ts',
   },

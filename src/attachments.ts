@@ -125,7 +125,8 @@ export class Attachments {
     if (!Number.isInteger(concurrency) || concurrency < 1)
       throw new UsageError('bad_concurrency', `concurrency must be an integer from 1, not ${concurrency}`)
     const perform: Perform = (job, attempt, told) => connection.perform(job, attempt, told)
-    const inner = await this.#setup.background.work?.(perform, { concurrency, queues: queues ?? known })
+    const { background, retry } = this.#setup
+    const inner = await background.work?.(perform, { concurrency, queues: queues ?? known, attempts: retry.attempts })
     const lookers = [
       repeating(lookAround, 'looking for lost jobs', () => this.requeueLost()),
       repeating(sweepAround, 'sweeping the staging', () => this.sweepStaging()),
