@@ -22,12 +22,12 @@ export interface Received extends Carried {
 const largestBody = 250_000
 /** What SQS allows. Seconds. */
 const longestDelay = 900
-/** Characters that SQS refuses; JSON has none of them. */
-const refused = /[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu
+/** Characters that SQS refuses, and those beyond U+FFFF, which servers of its kind may refuse. */
+const refused = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd]/g
 
 /** The job as JSON. A delete job that is too large for SQS is packed, and only says whose it is. */
 export function bodyOf(job: Job): string {
-  const body = JSON.stringify(job)
+  const body = JSON.stringify(job).replace(refused, (character) => `\\u${character.charCodeAt(0).toString(16)}`)
   if (Buffer.byteLength(body) <= largestBody) return body
   const { kind, entity, attachment } = job
   return JSON.stringify({ kind, entity, attachment, gzip: gzipSync(body).toString('base64') })
