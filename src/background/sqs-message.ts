@@ -27,10 +27,14 @@ const refused = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd]/g
 
 /** The job as JSON. A delete job that is too large for SQS is packed, and only says whose it is. */
 export function bodyOf(job: Job): string {
-  const body = JSON.stringify(job).replace(refused, (character) => `\\u${character.charCodeAt(0).toString(16)}`)
+  const body = spelled(job)
   if (Buffer.byteLength(body) <= largestBody) return body
   const { kind, entity, attachment } = job
-  return JSON.stringify({ kind, entity, attachment, gzip: gzipSync(body).toString('base64') })
+  return spelled({ kind, entity, attachment, gzip: gzipSync(body).toString('base64') })
+}
+
+function spelled(value: object): string {
+  return JSON.stringify(value).replace(refused, (character) => `\\u${character.charCodeAt(0).toString(16)}`)
 }
 
 /** The job of a body; undefined where it is somebody else's. Whether it is complete, whoever performs it will see. */

@@ -15,8 +15,8 @@ export const lease = 30
 const longPoll = 20
 /** What SQS gives out at a time. */
 const mostMessages = 10
-/** How long it keeps a message back for whoever received it, counted from then. Seconds. */
-const longestLease = 12 * 3600
+/** How long it keeps a message back for whoever received it, counted from then, with room for the way. Seconds. */
+const longestLease = 12 * 3600 - 60
 /** How long any other request may take, the SDK's own retries included. Milliseconds. */
 const patience = 5_000
 
@@ -77,7 +77,7 @@ export function sqsQueue(client: SQSClient, url: string): SqsQueue {
     },
 
     async keep({ receipt, at }, seconds) {
-      const left = longestLease - Math.ceil((Date.now() - at) / 1000)
+      const left = longestLease - Math.floor((Date.now() - at) / 1000)
       const VisibilityTimeout = Math.max(0, Math.min(seconds, left))
       await client.send(new ChangeMessageVisibilityCommand({ QueueUrl: url, ReceiptHandle: receipt, VisibilityTimeout }), inTime())
     },

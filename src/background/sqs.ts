@@ -19,7 +19,7 @@ export interface SqsOptions {
  * Throws a `UsageError`: `bad_queue_url`, `fifo_queue`.
  */
 export function sqsBackground({ client, queueUrl }: SqsOptions): BackgroundAdapter {
-  if (!URL.canParse(queueUrl))
+  if (!/^https?:\/\/.+\/[^/]+$/.test(queueUrl))
     throw new UsageError(
       'bad_queue_url',
       `queueUrl must be the URL of a queue, such as 'https://sqs.eu-central-1.amazonaws.com/123456789012/attachments', not ${JSON.stringify(queueUrl)}`,
