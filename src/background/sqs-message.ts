@@ -18,7 +18,7 @@ export interface Received extends Carried {
   readonly at: number
 }
 
-/** What a queue takes that was made before 2025, with room for attributes. Bytes. */
+/** What every queue takes by default, 256 KB, with room for attributes. Bytes. */
 const largestBody = 250_000
 /** What SQS allows. Seconds. */
 const longestDelay = 900

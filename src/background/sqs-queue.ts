@@ -78,7 +78,8 @@ export function sqsQueue(client: SQSClient, url: string): SqsQueue {
 
     async keep({ receipt, at }, seconds) {
       const left = longestLease - Math.floor((Date.now() - at) / 1000)
-      const VisibilityTimeout = Math.max(0, Math.min(seconds, left))
+      if (left <= 0) throw new Error(`SQS keeps no message for longer than ${longestLease} seconds`)
+      const VisibilityTimeout = Math.min(seconds, left)
       await client.send(new ChangeMessageVisibilityCommand({ QueueUrl: url, ReceiptHandle: receipt, VisibilityTimeout }), inTime())
     },
 

@@ -5,7 +5,7 @@ import { jobIn, type Received } from './sqs-message'
 import { lease, type SqsQueue } from './sqs-queue'
 
 /** How often the lease of a job that runs is renewed: it may fail twice in a row. Milliseconds. */
-const heartbeat = (lease * 1000) / 3
+const heartbeat = (lease * 1000) / 4
 /** How long a poll may go without an answer: longer than SQS waits by itself. Milliseconds. */
 const longestPoll = 25_000
 /** How long to wait after a poll that failed, doubling. Milliseconds. */

@@ -172,6 +172,9 @@ describe('a delay', () => {
     const { enqueue, asked, put, work, messages } = newQueue()
     await enqueue(sampleJob(), { delay: hour })
     expect(asked('SendMessage')).toMatchObject([{ DelaySeconds: 900 }])
+    const after = Number(messages()[0]?.messageAttributes['due']?.StringValue) - Date.now()
+    expect(after).toBeGreaterThan(hour - 60 * second)
+    expect(after).toBeLessThanOrEqual(hour)
 
     const due = Date.now() + 1_500
     const { begun, perform } = performer(() => expect(Date.now()).toBeGreaterThanOrEqual(due))
@@ -367,10 +370,10 @@ describe('where a job runs for long', () => {
     await queue.work(perform, { concurrency: 1 })
     onTestFinished(() => held.open())
     const renewals = () => queue.asked('ChangeMessageVisibility')
-    /** Lets ten seconds pass, and the renewal be answered. */
+    /** Lets a quarter of a lease pass, and the renewal be asked for. */
     async function pass() {
       const before = renewals().length
-      vi.advanceTimersByTime(10 * second)
+      vi.advanceTimersByTime(7.5 * second)
       // not by vi, whose waiting moves the clock
       await until('the lease should be renewed', () => renewals().length > before, 20 * second)
     }
@@ -379,8 +382,21 @@ describe('where a job runs for long', () => {
 
   it('nobody else receives it', async () => {
     const { begun, pass, finish, messages } = await running()
-    for (let time = 0; time < 9; time++) await pass()
+    for (let time = 0; time < 12; time++) await pass()
     expect(begun).toHaveLength(1)
+    finish()
+    await until('the job should be done', () => messages().length === 0, 20 * second)
+  })
+
+  it('it is kept from others for as long as SQS allows', async () => {
+    const said = warnings()
+    const { begun, renewals, finish, messages } = await running()
+    vi.setSystemTime(Date.now() + 12 * hour)
+    vi.advanceTimersByTime(10 * second)
+    await until('another worker should receive it', () => begun.length === 2, 20 * second)
+    await until('a warning should say so', () => said.length > 0, 20 * second)
+    expect(said).toEqual([expect.stringMatching(/may run twice.*SQS keeps no message for longer/)])
+    expect(renewals()).toEqual([])
     finish()
     await until('the job should be done', () => messages().length === 0, 20 * second)
   })
