@@ -33,6 +33,7 @@ const homes: Record<string, string> = {
   bullmq: 'background',
   'content-disposition': 'storage',
   '@aws-sdk/client-s3': 'storage',
+  '@aws-sdk/client-sqs': 'background',
   '@aws-sdk/lib-storage': 'storage',
   '@aws-sdk/s3-request-presigner': 'storage',
 }

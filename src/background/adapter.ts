@@ -67,6 +67,8 @@ export interface WorkOptions {
   readonly concurrency: number
   /** The queues to take jobs from, by the names of `Sending`. */
   readonly queues: readonly string[]
+  /** `Sending.attempts` of their jobs, where that is known. */
+  readonly attempts?: number
 }
 
 /**
