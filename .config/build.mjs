@@ -28,7 +28,9 @@ await build({
   ...source,
   input: {
     index: 'src/index.ts',
+    bullmq: 'src/background/bullmq.ts',
     s3: 'src/storage/s3.ts',
+    sqs: 'src/background/sqs.ts',
     testing: 'src/testing/testing.ts',
     'testing-child': 'src/testing/testing-child.ts',
   },

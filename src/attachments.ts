@@ -153,7 +153,7 @@ export class Attachments {
       throw new UsageError('bad_concurrency', `concurrency must be an integer from 1, not ${concurrency}`)
     const running = new Set<Job>()
     const perform = telling((job, attempt, told) => connection.perform(job, attempt, told), running, onJob)
-    const options = { concurrency, queues: queues ?? known }
+    const options = { concurrency, queues: queues ?? known, attempts: this.#setup.retry.attempts }
     const inner = await this.#setup.background.work?.(perform, options)
     const lookers = [
       repeating(lookAround, 'looking for lost jobs', () => this.requeueLost()),

@@ -6,7 +6,7 @@ const src = join(__dirname, '../src')
 
 /** A folder may import itself and what stands in an earlier row; folders of one row do not know each other. */
 const rows = [
-  ['errors'],
+  ['errors', 'room'],
   ['file', 'style', 'template', 'storage', 'background'],
   ['processor', 'testing'],
   ['definition'],
@@ -30,8 +30,10 @@ const homes: Record<string, string> = {
   'mime-types': '*',
   pluralize: 'template',
   fastq: 'background',
+  bullmq: 'background',
   'content-disposition': 'storage',
   '@aws-sdk/client-s3': 'storage',
+  '@aws-sdk/client-sqs': 'background',
   '@aws-sdk/lib-storage': 'storage',
   '@aws-sdk/s3-request-presigner': 'storage',
 }

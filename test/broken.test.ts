@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -8,11 +9,13 @@ import {
   inProcessBackground,
   type MemoryStorage,
   memoryStorage,
+  NotHere,
   type Perform,
   type Storage,
   StorageError,
   TryLater,
 } from '../src'
+import { keyOf } from '../src/background/job'
 import { report } from '../src/testing/background/sample'
 import { backgroundContract, type ContractCase, storageContract } from '../src/testing/testing'
 import { elsewhere, timeout } from './support/contract'
@@ -267,12 +270,6 @@ describe('the contract of background adapters notices one that', () => {
       performing((perform) => (job) => perform(job, 1)),
     ],
     [
-      'counts what could not be begun',
-      'brings a job again that could not be begun, not too soon, and does not count that',
-      /the number of the attempt when a job comes for the 2\. time.*: expected 1, found 2/,
-      performing((perform) => (job, attempt) => perform(job, attempt).catch((error) => Promise.reject(new TryLater(error.delay, error)))),
-    ],
-    [
       'does not bring jobs back',
       'brings a job again that is to be tried later, with the next attempt and not too soon',
       /attempt 2 of a job that is to be tried again after 300 ms should come within/,
@@ -283,6 +280,73 @@ describe('the contract of background adapters notices one that', () => {
       'brings a job again that is to be tried later, with the next attempt and not too soon',
       /attempt 2 was to come after 300 ms: expected no less, found \d+ ms/,
       performing((perform) => (job, attempt) => perform(job, attempt).catch((error) => Promise.reject(new TryLater(0, error)))),
+    ],
+    [
+      'knows no delay',
+      'waits before the first attempt for as long as a job was sent with',
+      /a job was sent with a delay of 300 ms: expected no less, found \d+ ms/,
+      (sound) => ({ enqueue: (job, sending) => sound.enqueue(job, { ...sending, delay: 0 }) }),
+    ],
+    [
+      'counts an attempt that was none',
+      'brings a job again that could not be begun, with the same attempt',
+      /the attempts of a job that was put back, failed, and was put back again: expected \[ 1, 1, 2, 2 \], found \[ 1, 2, 3, 4 \]/,
+      performing((perform) => (job, attempt) => perform(job, attempt).catch(({ delay, cause }) => Promise.reject(new TryLater(delay, cause)))),
+    ],
+    [
+      'gives up on what it could not begin',
+      'brings a job again that could not be begun, with the same attempt',
+      /a job should come 4 times that was put back, failed, and was put back again, but came 1 times within/,
+      performing((perform) => (job, attempt) => perform(job, attempt).catch((error) => (error instanceof NotHere ? report : Promise.reject(error)))),
+    ],
+    [
+      'takes from every queue',
+      'leaves the jobs of another queue alone',
+      /how often a job of the queue 'other' came to a worker of 'default': expected 0, found 1/,
+      () => ({}),
+    ],
+    [
+      'takes from one queue only',
+      'leaves the jobs of another queue alone',
+      /a job of the queue 'other' should be performed by its worker within/,
+      (sound) => ({ enqueue: async (job, sending) => (sending.queue === 'other' ? undefined : sound.enqueue(job, sending)) }),
+    ],
+    [
+      'knows no keys',
+      'brings one of several jobs with one key that wait, and another one when that is done',
+      /how often a job came that was sent three times under one key, while it waited: expected 1, found 3/,
+      (sound) => ({ enqueue: (job, sending) => sound.enqueue(job, { ...sending, key: randomUUID() }) }),
+    ],
+    [
+      'never forgets a key',
+      'brings one of several jobs with one key that wait, and another one when that is done',
+      /a job that is done should come again when it is sent again under its key within/,
+      (sound) => {
+        const known = new Set<string>()
+        return { enqueue: async (job, sending) => (known.size < known.add(sending.key).size ? sound.enqueue(job, sending) : undefined) }
+      },
+    ],
+    [
+      'swallows a job while another of its key runs',
+      'brings a job that is sent while another of its key runs',
+      /a job that is sent again while it runs should come again within/,
+      (sound) => {
+        const running = new Set<string>()
+        return {
+          start: (perform) =>
+            sound.start?.((job, attempt) => {
+              running.add(keyOf(job))
+              return perform(job, attempt).finally(() => running.delete(keyOf(job)))
+            }),
+          enqueue: async (job, sending) => (running.has(sending.key) ? undefined : sound.enqueue(job, sending)),
+        }
+      },
+    ],
+    [
+      'brings what came first',
+      'brings jobs with lower priority numbers first',
+      /the priorities of jobs, in the order in which they came: expected \[ 0, 3, 10, 20 \], found \[ 20, 0, 3, 10 \]/,
+      () => inProcessBackground({ concurrency: 1 }),
     ],
     [
       'waits with a job for its time',
@@ -385,7 +449,8 @@ describe('the contract of background adapters notices one that', () => {
       return { ...sound, ...broken(sound) }
     }
     onTestFinished(() => void Promise.all(made.map((adapter) => adapter.close?.())))
-    await expect(run(backgroundContract(make, { keepsJobs: true, arrivesWithin: 700 }), name)).rejects.toEqual(complaint(message))
+    const claims = { keepsJobs: true, queues: true, keys: true, priorities: true }
+    await expect(run(backgroundContract(make, { ...claims, arrivesWithin: 700 }), name)).rejects.toEqual(complaint(message))
   })
 
   it('goes on working when it was stopped', async () => {

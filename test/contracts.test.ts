@@ -12,11 +12,11 @@ contract(
 )
 contract(
   'inProcessBackground',
-  backgroundContract(async () => inProcessBackground()),
+  backgroundContract(async () => inProcessBackground(), { keys: true }),
 )
 contract(
   'inProcessBackground, three at a time',
-  backgroundContract(async () => inProcessBackground({ concurrency: 3 }), { concurrency: 3 }),
+  backgroundContract(async () => inProcessBackground({ concurrency: 3 }), { concurrency: 3, keys: true }),
 )
 
 let queue: Promise<string> | undefined

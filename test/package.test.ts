@@ -84,7 +84,8 @@ async function install(): Promise<void> {
 async function run(consumer: string, program: string, ...parameters: string[]): Promise<string> {
   const { bucket } = await newBucket()
   const s3 = { S3_CLIENT: JSON.stringify(clientConfig(inject('s3'))), S3_BUCKET: bucket }
-  return execute(join(home, consumer), program, parameters, s3)
+  const redis = inject('redis')
+  return execute(join(home, consumer), program, parameters, { ...s3, ...(redis && { REDIS_URL: redis }) })
 }
 
 /** Nothing of this process's surroundings goes along, and caches stay in the temporary folder. */

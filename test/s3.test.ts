@@ -343,6 +343,39 @@ faithfully('s3Storage with much to do', () => {
     expect(read).toBeLessThan(64)
   })
 
+  it('sends no more than eight bodies at a time, and all of them in the end', async () => {
+    const { storage, client, keys } = await setUp()
+    let sending = 0
+    let most = 0
+    client.middlewareStack.add(
+      (next, { commandName = '' }) =>
+        async (given) => {
+          if (!['PutObjectCommand', 'UploadPartCommand'].includes(commandName)) return next(given)
+          most = Math.max(most, ++sending)
+          return next(given).finally(() => sending--)
+        },
+      { step: 'finalizeRequest' },
+    )
+    const large = Array.from({ length: 4 }, (_, at) => storage.write(`large${at}`, streamOf(bytes(20 * MB)), info))
+    const small = Array.from({ length: 20 }, (_, at) => storage.write(`small${at}`, bytes(100), info))
+    await Promise.all([...large, ...small])
+    expect([most, (await keys()).length]).toEqual([8, 24])
+  })
+
+  it('holds no more than three parts of each of many large files', async () => {
+    const { storage } = await setUp({ rule: (operation) => (operation === 'UploadPart' ? 'hang' : undefined), timeout: 4_000 })
+    let read = 0
+    const writes = Array.from({ length: 6 }, (_, at) =>
+      storage.write(
+        `film${at}`,
+        megabytes(100, () => read++),
+        info,
+      ),
+    )
+    for (const { status } of await Promise.allSettled(writes)) expect(status).toBe('rejected')
+    expect(read).toBeLessThan(6 * (3 * 8 + 4))
+  })
+
   /** Bytes in use. Garbage does not count, and memory that earlier tests left to this process hides nothing, as it would in its RSS. */
   function held(): number {
     setFlagsFromString('--expose-gc')

@@ -1,3 +1,4 @@
+import { messageOf } from '../errors'
 import type { Job } from './job'
 
 /** Does one job, `attempt` counting from 1. Rejects with `TryLater` when the engine should call again. */
@@ -30,7 +31,7 @@ export class TryLater extends Error {
     readonly delay: number,
     cause: unknown,
   ) {
-    super(`attempt failed, the next one is due in ${delay} ms`, { cause })
+    super(`the next attempt is due in ${delay} ms: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -66,6 +67,8 @@ export interface WorkOptions {
   readonly concurrency: number
   /** The queues to take jobs from, by the names of `Sending`. */
   readonly queues: readonly string[]
+  /** `Sending.attempts` of their jobs, where that is known. */
+  readonly attempts?: number
 }
 
 /**

@@ -9,6 +9,7 @@ export interface InProcessOptions {
 
 interface Task {
   readonly job: Job
+  readonly key: string
   readonly attempt: number
 }
 
@@ -22,7 +23,7 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
   const delayed = new Map<NodeJS.Timeout, Task>()
   const waiting = new Set<() => void>()
   const running = new Set<Promise<void>>()
-  /** Versions whose job is in the queue: what waits long is taken for lost, and comes again. */
+  /** Keys of the jobs in the queue: what waits long is taken for lost, and comes again. */
   const queued = new Set<string>()
 
   const queue = fastq.promise((task: Task) => {
@@ -34,14 +35,14 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
     return ended
   }, concurrency)
 
-  async function run({ job, attempt }: Task): Promise<void> {
-    if (job.kind === 'process') queued.delete(job.version)
+  async function run({ job, key, attempt }: Task): Promise<void> {
+    queued.delete(key)
     try {
       await perform?.(job, attempt)
     } catch (error) {
       if (!(error instanceof TryLater)) throw error
       // after the end nobody waits for another attempt: requeueLost() will find what is left to do
-      if (!closed) later({ job, attempt: error instanceof NotHere ? attempt : attempt + 1 }, error.delay)
+      if (!closed) later({ job, key, attempt: error instanceof NotHere ? attempt : attempt + 1 }, error.delay)
     }
   }
 
@@ -54,11 +55,8 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
   }
 
   function push(task: Task): void {
-    const { job } = task
-    if (job.kind === 'process') {
-      if (queued.has(job.version)) return
-      queued.add(job.version)
-    }
+    if (queued.has(task.key)) return
+    queued.add(task.key)
     queue.push(task).catch((error) => process.emitWarning(`a job failed outside of its row: ${error}`, 'AttachmentWarning'))
   }
 
@@ -79,10 +77,11 @@ export function inProcessBackground({ concurrency = 2 }: InProcessOptions = {}):
       perform = given
       closed = false
     },
-    async enqueue(job, { delay }) {
+    async enqueue(job, { key, delay }) {
       if (closed) return
-      if (delay > 0) later({ job, attempt: 1 }, delay)
-      else push({ job, attempt: 1 })
+      const task = { job, key, attempt: 1 }
+      if (delay > 0) later(task, delay)
+      else push(task)
     },
     // jobs run whether somebody works or not; what stops with a worker is its look for lost ones
     work: async () => ({ stop: async () => void (await Promise.allSettled(running)) }),

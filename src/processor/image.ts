@@ -3,7 +3,9 @@ import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import { messageOf, ProcessingError, RefusedFileError } from '../errors'
 import { applyGeometry, type Fit, parseGeometry, type Size } from '../style/geometry'
 import type { Format, Style } from '../style/style'
-import type { Identified, Made, Processor, ProcessorInput } from './processor'
+import { memoryFor, pictureRoom } from './memory'
+import { type Original, openOriginal } from './original'
+import type { Identified, Made, Processor } from './processor'
 
 export interface ImageProcessorOptions {
   /** Pictures of more pixels are refused before they are decoded. Default 268,402,689 (16,383 squared), which is sharp's. */
@@ -29,7 +31,12 @@ const mostEnlarged = 50_000_000
 /** Forms that hold an animation; in any other, its frames would lie one below the other. */
 const moves = (format: Format | undefined) => format === 'gif' || format === 'webp'
 
-type Input = string | Buffer
+interface Picture {
+  readonly source: Original['source']
+  readonly metadata: Metadata
+  readonly options: SharpOptions
+  readonly contentType: string
+}
 
 /**
  * Makes picture styles with sharp: upright by their EXIF orientation, in sRGB, without metadata. The original is
@@ -43,8 +50,8 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
     formatFor: (contentType) => readable[contentType],
 
     async identify(input) {
-      const source = await inputOf(input)
-      const metadata = await describe(source, options)
+      const original = await openOriginal(input)
+      const metadata = await describe(original.source, options).finally(original.close)
       const { width, height } = metadata.autoOrient
       const contentType = typeOf(metadata)
       if (contentType !== input.contentType) {
@@ -57,36 +64,27 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
     },
 
     async *process(input, styles) {
-      const source = await inputOf(input)
-      const metadata = await describe(source, options)
-      const size = metadata.autoOrient
-      // frames are not turned upright, so an animation that would have to be becomes a still picture
-      const animation = (metadata.pages ?? 1) > 1 && (metadata.orientation ?? 1) === 1
-      const moving = animation ? styles.filter((style) => style.animated && moves(style.format ?? readable[input.contentType])) : []
-      const still = styles.filter((style) => !moving.includes(style))
-      for (const style of moving) yield await animate(source, style, size, options, input)
-      if (still.length > 0) yield* derive(source, still, size, options, input)
+      const { contentType } = input
+      const { source, close } = await openOriginal(input)
+      try {
+        const metadata = await describe(source, options)
+        const picture = { source, metadata, options, contentType }
+        // frames are not turned upright, so an animation that would have to be becomes a still picture
+        const animation = (metadata.pages ?? 1) > 1 && (metadata.orientation ?? 1) === 1
+        const moving = animation ? styles.filter((style) => style.animated && moves(style.format ?? readable[contentType])) : []
+        const still = styles.filter((style) => !moving.includes(style))
+        for (const style of moving) yield await animate(picture, style)
+        if (still.length > 0) yield* derive(picture, still)
+      } finally {
+        await close()
+      }
     },
   }
 }
 
-/** Decodes once to the smallest size that every style can come from, and makes each from those pixels. */
-async function* derive(source: Input, styles: readonly Style[], size: Size, options: SharpOptions, input: ProcessorInput): AsyncIterable<Made> {
-  const sharp = await loadSharp()
-  const plans = styles.map((style) => ({ style, target: targetOf(style, size) }))
-  // a drawing is sharp at any size, so it is drawn as large as it is wanted
-  const most = input.contentType === 'image/svg+xml' ? { width: Infinity, height: Infinity } : size
-  const width = Math.min(most.width, Math.max(...plans.map(({ target }) => target.width)))
-  const height = Math.min(most.height, Math.max(...plans.map(({ target }) => target.height)))
-  const decoded = await reading(() =>
-    sharp(source, options).autoOrient().resize(width, height, { fit: 'fill' }).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true }),
-  )
-  const raw = { width, height, channels: decoded.info.channels }
-  const pending = new Map(
-    plans.map(({ style, target }) => [style, write(sharp(decoded.data, { raw, limitInputPixels: false }), style, target, raw, input)]),
-  )
-  // whoever stops early leaves writes behind that nobody awaits
-  for (const made of pending.values()) made.catch(() => undefined)
+/** Makes each style from the same pixels, and yields it as soon as it exists. */
+async function* derive(picture: Picture, styles: readonly Style[]): AsyncIterable<Made> {
+  const pending = await start(picture, styles)
   while (pending.size > 0) {
     const made = await Promise.race(pending.values())
     pending.delete(made.style)
@@ -94,23 +92,64 @@ async function* derive(source: Input, styles: readonly Style[], size: Size, opti
   }
 }
 
-async function write(pixels: Sharp, style: Style, target: Fit, from: Size, input: ProcessorInput): Promise<Made> {
-  const resized = target.width === from.width && target.height === from.height ? pixels : pixels.resize(target.width, target.height, { fit: 'fill' })
-  return encode(target.crop ? resized.extract(target.crop) : resized, style, input)
+/** Decodes once to the smallest size that every style can come from, and begins to make them. */
+async function start({ source, metadata, options, contentType }: Picture, styles: readonly Style[]): Promise<Map<Style, Promise<Made>>> {
+  const sharp = await loadSharp()
+  const size = metadata.autoOrient
+  const plans = styles.map((style) => planOf(style, size, contentType))
+  // a drawing is sharp at any size, so it is drawn as large as it is wanted
+  const most = contentType === 'image/svg+xml' ? { width: Infinity, height: Infinity } : size
+  const width = Math.min(most.width, Math.max(...plans.map(({ target }) => target.width)))
+  const height = Math.min(most.height, Math.max(...plans.map(({ target }) => target.height)))
+  const pending = new Map<Style, Promise<Made>>()
+  const leave = await pictureRoom().enter(memoryFor(metadata, 1, { width, height }, plans))
+  try {
+    const decoded = await reading(() =>
+      sharp(source, options).autoOrient().resize(width, height, { fit: 'fill' }).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true }),
+    )
+    const raw = { width, height, channels: decoded.info.channels }
+    for (const plan of plans) pending.set(plan.style, write(sharp(decoded.data, { raw, limitInputPixels: false }), plan, raw))
+    return pending
+  } finally {
+    // the memory is taken until the last style is made, whether or not anybody still waits for it
+    Promise.allSettled(pending.values()).then(leave)
+  }
+}
+
+/** How a style is to be made: its form, its size, and what is cut out of it. */
+interface Plan {
+  readonly style: Style
+  readonly format: Format
+  readonly target: Fit
+}
+
+function planOf(style: Style, size: Size, contentType: string): Plan {
+  return { style, format: style.format ?? readable[contentType] ?? 'png', target: targetOf(style, size) }
+}
+
+async function write(pixels: Sharp, plan: Plan, from: Size): Promise<Made> {
+  const { width, height, crop } = plan.target
+  const resized = width === from.width && height === from.height ? pixels : pixels.resize(width, height, { fit: 'fill' })
+  return encode(crop ? resized.extract(crop) : resized, plan)
 }
 
 /** Frames cannot be cut out of a decoded strip, so an animation is read and resized by itself. */
-async function animate(source: Input, style: Style, size: Size, options: SharpOptions, input: ProcessorInput): Promise<Made> {
+async function animate({ source, metadata, options, contentType }: Picture, style: Style): Promise<Made> {
   const sharp = await loadSharp()
-  const { crop, ...target } = targetOf(style, size)
-  const resized = sharp(source, { ...options, animated: true }).resize(target.width, target.height, { fit: 'fill' })
-  if (!crop) return encode(resized, style, input)
-  const whole = await reading(() => resized.webp({ lossless: true, effort: 0 }).toBuffer())
-  return encode(sharp(whole, { ...options, animated: true }).extract(crop), style, input)
+  const plan = planOf(style, metadata.autoOrient, contentType)
+  const { crop, width, height } = plan.target
+  const leave = await pictureRoom().enter(memoryFor(metadata, metadata.pages ?? 1, plan.target, [plan]))
+  try {
+    const resized = sharp(source, { ...options, animated: true }).resize(width, height, { fit: 'fill' })
+    if (!crop) return await encode(resized, plan)
+    const whole = await reading(() => resized.webp({ lossless: true, effort: 0 }).toBuffer())
+    return await encode(sharp(whole, { ...options, animated: true }).extract(crop), plan)
+  } finally {
+    leave()
+  }
 }
 
-async function encode(pixels: Sharp, style: Style, input: ProcessorInput): Promise<Made> {
-  const declared = style.format ?? readable[input.contentType] ?? 'png'
+async function encode(pixels: Sharp, { style, format: declared }: Plan): Promise<Made> {
   const format = declared === 'jpg' ? 'jpeg' : declared
   const jpegTiff = format === 'tiff' && style.output?.['compression'] === 'jpeg'
   const opaque = format === 'jpeg' || jpegTiff ? pixels.flatten({ background: style.background ?? '#fff' }) : pixels
@@ -129,12 +168,7 @@ function targetOf(style: Style, size: Size): Fit {
   return target
 }
 
-/** An SVG given by path could read the files beside it; given as bytes it cannot. */
-async function inputOf({ contentType, path, open }: ProcessorInput): Promise<Input> {
-  return path !== undefined && contentType !== 'image/svg+xml' ? path : Buffer.concat(await (await open()).toArray())
-}
-
-async function describe(source: Input, options: SharpOptions): Promise<Metadata> {
+async function describe(source: Original['source'], options: SharpOptions): Promise<Metadata> {
   const sharp = await loadSharp()
   try {
     return await sharp(source, options).metadata()

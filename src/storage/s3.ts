@@ -13,6 +13,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { create as contentDisposition } from 'content-disposition'
 import { AttachmentError, messageOf, StorageError, UsageError } from '../errors'
+import { roomFor } from '../room'
 import { addressOf } from './s3-address'
 import { copyOnServer } from './s3-copy'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
@@ -43,6 +44,10 @@ export interface S3StorageOptions {
 
 /** Up to here an object goes up in one request, beyond it in parts of this size. Bytes. */
 const partSize = 8 * 1024 * 1024
+/** Parts of one object at a time. One more is being read meanwhile, so a large file takes 24 MiB of memory. */
+const partsAtOnce = 2
+/** Requests with a body at a time: the parts of four large files, 64 MiB, and far fewer sockets than the client's 50. */
+const mostBodies = 8
 /** What S3 takes at most, with room for a file that grew. */
 const mostParts = 9_000
 /** What DeleteObjects takes at most. */
@@ -63,18 +68,28 @@ const made = new WeakMap<Storage, Made>()
 /** An S3 bucket, or any server that speaks its language. */
 export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
   let base = publicUrl
+  const bodies = roomFor(mostBodies)
   const placeOf = (key: string) => ({ Bucket: bucket, Key: prefix + key })
 
-  /** The client, with a time limit on every request and a digest on every body that has none. */
+  async function send(command: Parameters<S3Client['send']>[0]) {
+    return client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
+  }
+
+  /** The client, with a time limit on every request, a digest on every body that has none, and not too many bodies at a time. */
   const timed: Pick<S3Client, 'send'> & S3Client = Object.create(client, {
     send: {
       value: async (command: Parameters<S3Client['send']>[0]) => {
         if (command instanceof UploadPartCommand || command instanceof PutObjectCommand) {
-          command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
+          const leave = await bodies.enter(1)
+          try {
+            command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
+            return await send(command)
+          } finally {
+            leave()
+          }
         }
-        const answer = client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
         // why an upload failed is to be told, not why tidying up after it failed as well
-        return command instanceof AbortMultipartUploadCommand ? answer.catch(() => undefined) : answer
+        return command instanceof AbortMultipartUploadCommand ? send(command).catch(() => undefined) : send(command)
       },
     },
   })
@@ -107,7 +122,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     const { Upload } = await import('@aws-sdk/lib-storage')
     const size = body instanceof Readable ? (info.size ?? 0) : body.length
     const params = { ...placeOf(key), ...headersOf(info), ...headers, Body: body }
-    await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: 4 }).done()
+    await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: partsAtOnce }).done()
   }
 
   const storage: Storage = {

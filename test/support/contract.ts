@@ -12,7 +12,9 @@ export function contract(name: string, cases: readonly ContractCase[]): void {
   })
 }
 
+type Elsewhere = 'disk' | 's3' | 'table' | 'bullmq' | 'bullmq-postgres' | 'sqs' | 'pg-boss' | 'broken-disk' | 'broken-table'
+
 /** What makes the same in another process. It is TypeScript, and so is the program of that process. */
-export function elsewhere(name: 'disk' | 's3' | 'table' | 'broken-disk' | 'broken-table' | 'pg-boss'): ProcessOptions {
+export function elsewhere(name: Elsewhere): ProcessOptions {
   return { module: join(__dirname, 'elsewhere', `${name}.ts`), execArgv: ['--import', 'tsx'] }
 }

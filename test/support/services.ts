@@ -4,6 +4,7 @@ import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainer
 import type { TestProject } from 'vitest/node'
 import { mariaDbInstalled, startMariaDb } from '../../examples/services/mariadb'
 import { startPostgres } from '../../examples/services/postgres'
+import { redisInstalled, startRedis } from '../../examples/services/redis'
 import { startS3 } from '../../examples/services/s3'
 
 declare module 'vitest' {
@@ -12,6 +13,8 @@ declare module 'vitest' {
     postgres: string
     /** The address of the MariaDB server; null where there is none. */
     mariadb: string | null
+    /** The address of the Redis server; null where there is none. */
+    redis: string | null
     s3: { endpoint: string; accessKeyId: string; secretAccessKey: string; faithful: boolean }
   }
 }
@@ -25,16 +28,17 @@ interface Server {
 
 /** Starts what the tests talk to, once for all of them. Every server is a real one. */
 export default async function services(project: TestProject): Promise<() => Promise<void>> {
-  const [postgres, mariadb, s3] = await Promise.all([choosePostgres(), chooseMariaDb(), startS3()])
+  const [postgres, mariadb, redis, s3] = await Promise.all([choosePostgres(), chooseMariaDb(), chooseRedis(), startS3()])
   const say = (line: string) => process.stdout.write(`${line}\n`)
-  say(`tests use ${[postgres.name, mariadb?.name, s3.name].filter(Boolean).join(', ')}`)
+  say(`tests use ${[postgres.name, mariadb?.name, redis?.name, s3.name].filter(Boolean).join(', ')}`)
   const skipped = [
     ...(mariadb ? [] : ['tests on MariaDB are SKIPPED: install mariadb-server-core and mariadb-client-core, or set MARIADB_URL']),
+    ...(redis ? [] : ['tests on Redis are SKIPPED: install redis-server, or set REDIS_URL']),
     ...(s3.faithful
       ? []
       : ['tests that need a faithful S3 server are SKIPPED: install radosgw, ceph-mon, ceph-osd and ceph-common, or set S3_ENDPOINT']),
   ]
-  const stop = async () => void (await Promise.all([postgres.stop(), mariadb?.stop(), s3.stop()]))
+  const stop = async () => void (await Promise.all([postgres.stop(), mariadb?.stop(), redis?.stop(), s3.stop()]))
   if (skipped.length > 0 && process.env['REQUIRE_SERVICES'] === '1') {
     await stop()
     throw new Error(skipped.join('; '))
@@ -42,6 +46,7 @@ export default async function services(project: TestProject): Promise<() => Prom
   for (const line of skipped) say(`!! ${line}`)
   project.provide('postgres', postgres.url)
   project.provide('mariadb', mariadb?.url ?? null)
+  project.provide('redis', redis?.url ?? null)
   const { endpoint, accessKeyId, secretAccessKey, faithful } = s3
   project.provide('s3', { endpoint, accessKeyId, secretAccessKey, faithful })
   return stop
@@ -59,12 +64,11 @@ async function choosePostgres(): Promise<Server> {
   return { name: 'an embedded PostgreSQL', url: embedded.url('postgres'), stop: embedded.stop }
 }
 
-/** The server at `MARIADB_URL`, else a throw-away one where MariaDB is installed, else one in a container, else none. */
+/** The server at `MARIADB_URL`, else one in a container, else a throw-away one where MariaDB is installed, else none. */
 async function chooseMariaDb(): Promise<Server | null> {
   const given = process.env['MARIADB_URL']
   if (given) return { name: 'MariaDB at MARIADB_URL', url: given, stop: async () => undefined }
-  if (mariaDbInstalled()) return { name: 'a throw-away MariaDB', ...(await startMariaDb(memoryFolder())) }
-  if (!(await containersWork())) return null
+  if (!(await containersWork())) return mariaDbInstalled() ? { name: 'a throw-away MariaDB', ...(await startMariaDb(memoryFolder())) } : null
   const container = await new GenericContainer('mariadb:11.4')
     .withEnvironment({ MARIADB_ROOT_PASSWORD: 'app' })
     .withExposedPorts(3306)
@@ -73,6 +77,15 @@ async function chooseMariaDb(): Promise<Server | null> {
     .start()
   const url = `mysql://root:app@${container.getHost()}:${container.getMappedPort(3306)}/`
   return { name: 'MariaDB in a container', url, stop: () => container.stop() }
+}
+
+/** The server at `REDIS_URL`, else one in a container, else a throw-away one where Redis is installed, else none. */
+async function chooseRedis(): Promise<Server | null> {
+  const given = process.env['REDIS_URL']
+  if (given) return { name: 'Redis at REDIS_URL', url: given, stop: async () => undefined }
+  if (!(await containersWork())) return redisInstalled() ? { name: 'a throw-away Redis', ...(await startRedis()) } : null
+  const container = await new GenericContainer('redis:8-alpine').withExposedPorts(6379).start()
+  return { name: 'Redis in a container', url: `redis://${container.getHost()}:${container.getMappedPort(6379)}`, stop: () => container.stop() }
 }
 
 /** A new database is hundreds of files: where Linux has room for them in memory, a test waits a tenth of the time for its own. */

@@ -63,8 +63,8 @@ export function tableBackground({
   }
 
   return {
-    async enqueue(job) {
-      await query('INSERT INTO jobs (job) VALUES ($1)', [JSON.stringify(job)])
+    async enqueue(job, { delay }) {
+      await query(`INSERT INTO jobs (job, visible_at) VALUES ($1, now() + $2 * interval '1 ms')`, [JSON.stringify(job), delay])
     },
 
     async work(perform, { concurrency }) {

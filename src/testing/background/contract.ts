@@ -2,6 +2,7 @@ import type { BackgroundAdapter } from '../../background/adapter'
 import type { ContractCase, ProcessOptions } from '../case'
 import { carries } from './carries'
 import type { BackgroundCase } from './case'
+import { keys, priorities, queues } from './claims'
 import { ends } from './ends'
 import { kills } from './kills'
 import { paces } from './paces'
@@ -12,6 +13,12 @@ import { onTrial } from './trial'
 export interface BackgroundContractOptions extends ProcessOptions {
   /** Jobs outlive the process, as where an engine keeps them: then they have to come to another adapter, made later. Default false. */
   readonly keepsJobs?: boolean
+  /** Queues have names, and a worker takes from those it is told. Default false. */
+  readonly queues?: boolean
+  /** Of several jobs with one key that wait, one comes. Default false. */
+  readonly keys?: boolean
+  /** Lower priority numbers come first. Default false. */
+  readonly priorities?: boolean
   /** Jobs at a time, as adapters of `make` are set where that is theirs to say. Others are told so by `work()`. Default 2. */
   readonly concurrency?: number
   /** Milliseconds until a job comes to a worker that has nothing else to do. Default 10,000. */
@@ -33,6 +40,9 @@ export function backgroundContract(make: () => Promise<BackgroundAdapter>, optio
     ...retries,
     ...paces(concurrency),
     ...ends,
+    ...(options.queues ? queues : []),
+    ...(options.keys ? keys(concurrency) : []),
+    ...(options.priorities ? priorities : []),
     ...(keepsJobs ? survives : []),
     ...(keepsJobs && module !== undefined ? kills(options, comesBackWithin) : []),
   ]

@@ -33,22 +33,37 @@ export const retries: BackgroundCase[] = [
     },
   ],
   [
-    'brings a job again that could not be begun, not too soon, and does not count that',
+    'waits before the first attempt for as long as a job was sent with',
+    async ({ open, job: newJob, soon }) => {
+      const { brought, send, work } = await open()
+      await work()
+      const sent = performance.now()
+      await send(newJob(), { delay })
+      await soon(`a job that was sent with a delay of ${delay} ms should come`, () => brought.length > 0)
+      const waited = (brought[0]?.at ?? 0) - sent
+      holds(waited >= delay - early, `a job was sent with a delay of ${delay} ms: expected no less, found ${Math.round(waited)} ms`)
+      same(brought[0]?.attempt, 1, 'its attempt')
+    },
+  ],
+  [
+    'brings a job again that could not be begun, with the same attempt',
     async ({ open, job, soon }) => {
-      const refused: number[] = []
-      const { brought, enqueue, work } = await open(async (_, attempt) => {
-        refused.push(performance.now())
-        if (refused.length < 3) throw new NotHere(delay, new Error('not here'))
-        if (attempt < 2) throw new TryLater(1, new Error('not yet'))
+      const answers = [new NotHere(20, new Error('not here')), new TryLater(20, new Error('not yet')), new NotHere(20, new Error('not here'))]
+      const { brought, enqueue, work } = await open(async () => {
+        const answer = answers.shift()
+        if (answer) throw answer
       })
       await work()
       await enqueue(job())
-      for (const [at, attempt] of [1, 1, 1, 2].entries()) {
-        await soon(`a job that could not be begun twice should come ${at + 1} times`, () => brought.length > at)
-        same(brought[at]?.attempt, attempt, `the number of the attempt when a job comes for the ${at + 1}. time, which could not be begun twice`)
-        const waited = (brought[at]?.at ?? 0) - (refused[at - 1] ?? Number.NEGATIVE_INFINITY)
-        holds(at === 3 || waited >= delay - early, `it was to come after ${delay} ms: expected no less, found ${Math.round(waited)} ms`)
-      }
+      await soon(
+        () => `a job should come 4 times that was put back, failed, and was put back again, but came ${brought.length} times`,
+        () => brought.length === 4,
+      )
+      same(
+        brought.map(({ attempt }) => attempt),
+        [1, 1, 2, 2],
+        'the attempts of a job that was put back, failed, and was put back again',
+      )
     },
   ],
   [

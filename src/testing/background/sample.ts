@@ -8,7 +8,7 @@ export function sampleJob(): ProcessJob {
   return {
     kind: 'process',
     entity: 'Käufer "A" & Söhne',
-    id: { tenant: 'zürich/1 \\ 🏖️', number: 7, 'with space': null },
+    id: { tenant: 'zürich/1 \\ 🏖️', number: 7, 'with space': false },
     attachment: 'avatar',
     version,
     storage: 'default',

@@ -6,6 +6,7 @@ const { S3Client } = require('@aws-sdk/client-s3')
 const sharp = require('sharp')
 const { DataSource, Entity, PrimaryGeneratedColumn } = require('typeorm')
 const { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } = require('typeorm-attachments')
+const { bullmqBackground } = require('typeorm-attachments/bullmq')
 const { s3Storage } = require('typeorm-attachments/s3')
 const { storageContract } = require('typeorm-attachments/testing')
 
@@ -57,6 +58,7 @@ async function keepContract() {
   await cases.find(({ name }) => name.includes('killed half-way')).run()
 }
 
+assert.equal(typeof bullmqBackground, 'function')
 keepAvatar()
   .then(talkToS3)
   .then(keepContract)

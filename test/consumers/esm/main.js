@@ -3,10 +3,13 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { S3Client } from '@aws-sdk/client-s3'
+import { Queue } from 'bullmq'
 import sharp from 'sharp'
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } from 'typeorm-attachments'
+import { bullmqBackground } from 'typeorm-attachments/bullmq'
 import { s3Storage } from 'typeorm-attachments/s3'
 import { backgroundContract, storageContract } from 'typeorm-attachments/testing'
 import { makeStorage } from './disk.js'
@@ -39,6 +42,21 @@ const thumb = await sharp(storage.objects.get(avatar.path('thumb')).body).metada
 assert.deepEqual([thumb.format, thumb.width, thumb.height], ['png', 100, 100])
 assert.deepEqual(readdirSync('staging'), ['.area'])
 await attachments.close()
+
+// where there is no Redis, none is needed; and nothing of this keeps the process
+if (process.env.REDIS_URL) {
+  const queue = new Queue(`consumer-${process.pid}`, { connection: { url: process.env.REDIS_URL } })
+  const queued = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: bullmqBackground({ queue }) })
+  await queued.connect(dataSource)
+  const other = users.create()
+  await queued.attach(other, 'avatar', await picture.png().toBuffer())
+  await users.save(other)
+  await queued.work()
+  while ((await users.findOneByOrFail({ id: other.id })).avatar.processing) await sleep(20)
+  await queued.close()
+  await queue.obliterate()
+  await queue.close()
+}
 await dataSource.destroy()
 
 const client = new S3Client(JSON.parse(process.env.S3_CLIENT))

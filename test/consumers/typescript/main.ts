@@ -3,12 +3,14 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { Readable } from 'node:stream'
 import { S3Client } from '@aws-sdk/client-s3'
+import { SQSClient } from '@aws-sdk/client-sqs'
 import sharp from 'sharp'
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import {
   Attached,
   Attachment,
   Attachments,
+  type BackgroundAdapter,
   diskStorage,
   inProcessBackground,
   memoryStorage,
@@ -17,6 +19,7 @@ import {
   UsageError,
 } from 'typeorm-attachments'
 import { s3Storage } from 'typeorm-attachments/s3'
+import { sqsBackground } from 'typeorm-attachments/sqs'
 import { type ContractCase, storageContract } from 'typeorm-attachments/testing'
 
 @Entity()
@@ -80,6 +83,13 @@ async function talkToS3(): Promise<void> {
   client.destroy()
 }
 
+async function queueInSqs(): Promise<void> {
+  const client = new SQSClient({ region: 'us-east-1' })
+  const background: BackgroundAdapter = sqsBackground({ client, queueUrl: 'https://sqs.us-east-1.amazonaws.com/123456789012/jobs' })
+  await background.close?.()
+  assert.throws(() => sqsBackground({ client, queueUrl: 'jobs' }), UsageError)
+}
+
 async function keepContract(): Promise<void> {
   const [first]: ContractCase[] = storageContract(async (): Promise<Storage> => memoryStorage())
   await first?.run()
@@ -87,5 +97,6 @@ async function keepContract(): Promise<void> {
 
 keepAvatar()
   .then(talkToS3)
+  .then(queueInSqs)
   .then(keepContract)
   .then(() => console.log('all is well'))
