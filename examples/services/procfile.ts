@@ -14,10 +14,15 @@ export function commandsIn(folder: string): Record<string, string> {
   return Object.fromEntries([...lines].map(([, name, command]) => [name, command]))
 }
 
-/** Runs a command, in a process group of its own, which Ctrl-C does not reach. `say` is given each line that it writes. */
+/**
+ * Runs a command in a process group of its own, which Ctrl-C does not reach, and which ends with this process, however that
+ * ends. `say` is given each line that it writes.
+ */
 export function start(command: string, cwd: string, env: NodeJS.ProcessEnv, say: (line: string) => void): ChildProcess {
-  // the shell gives way to the command, so that signals reach it and its end is noticed
-  const child = spawn('/bin/sh', ['-c', `exec env ${command}`], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  // the shell gives way to the command, so that signals reach it; what reads our pipe notices when nobody holds it any more
+  const script = `exec 3<&0; { cat <&3 >/dev/null; kill -9 0; } & exec env ${command} 3<&- </dev/null`
+  const child = spawn('/bin/sh', ['-c', script], { cwd, env, stdio: 'pipe', detached: true })
+  child.once('exit', () => child.stdin.destroy())
   for (const input of [child.stdout, child.stderr]) createInterface({ input }).on('line', say)
   return child
 }
