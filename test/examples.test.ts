@@ -81,9 +81,9 @@ it.each([
 )
 
 it.each([
-  [Photo, CreatePhoto1795277973311],
-  [Report, CreateReport1795277974872],
-])('the migration of %o makes the table that it declares', async (entity, migration) => {
+  ['Photo', Photo, CreatePhoto1795277973311],
+  ['Report', Report, CreateReport1795277974872],
+] as const)('the migration for %s makes what the entity declares', async (_, entity, migration) => {
   const dataSource = await database([entity], { synchronize: false, migrations: [migration], migrationsRun: true })
   const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
   expect(upQueries).toEqual([])

@@ -17,9 +17,8 @@ async function write(pdf: PDFKit.PDFDocument, { title, pages }: Pick<Report, 'ti
   for (let page = 1; page <= pages; page++) {
     pdf.addPage().fontSize(18).text(`${title}, page ${page} of ${pages}`).moveDown().fontSize(10)
     for (let row = 1; row <= 40; row++) pdf.text(`${page}.${row}`.padEnd(12) + '•'.repeat((page * row) % 60))
-    // pdfkit does not mind how fast it is read
-    do await sleep(0)
-    while (pdf.readableLength > enough && !pdf.destroyed)
+    // pdfkit itself would not wait for whoever reads, nor let anything else run meanwhile
+    await sleep(pdf.readableLength > enough ? 100 : 0)
     if (pdf.destroyed) return
   }
   pdf.end()

@@ -8,7 +8,7 @@ export class Photo {
 
   @Attachment({
     styles: { large: { geometry: '1200x1200>', format: 'webp' }, thumb: { geometry: '300x300#', format: 'webp' } },
-    accept: ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif', 'image/tiff'],
+    accept: ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'],
     maxSize: '200 MB',
   })
   picture!: Attached<'large' | 'thumb'>

@@ -49,8 +49,8 @@ function explained(error: FastifyError): [status: number, words: string] {
 const refusals: Record<string, [status: number, words: string]> = {
   empty: [400, 'Please choose a picture first.'],
   too_large: [413, 'Pictures may have up to 200 MB.'],
-  type_not_accepted: [415, 'That is no picture that we can read. Take a JPEG, PNG, WebP, GIF, AVIF or TIFF.'],
-  content_mismatch: [415, 'That is no picture that we can read. Take a JPEG, PNG, WebP, GIF, AVIF or TIFF.'],
+  type_not_accepted: [415, 'That is no picture that we can read. Take a JPEG, PNG, WebP, GIF or AVIF.'],
+  content_mismatch: [415, 'That is no picture that we can read. Take a JPEG, PNG, WebP, GIF or AVIF.'],
   corrupt_image: [422, 'That picture is damaged.'],
   too_many_pixels: [422, 'That picture has too many pixels.'],
 }
