@@ -21,6 +21,7 @@ const withoutDebug = {
 await build({
   input: {
     index: 'src/index.ts',
+    graphile: 'src/background/graphile.ts',
     s3: 'src/storage/s3.ts',
     testing: 'src/testing/testing.ts',
     'testing-child': 'src/testing/testing-child.ts',

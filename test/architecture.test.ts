@@ -29,6 +29,8 @@ const homes: Record<string, string> = {
   'mime-types': '*',
   pluralize: 'template',
   fastq: 'background',
+  'graphile-worker': 'background',
+  pg: 'background',
   'content-disposition': 'storage',
   '@aws-sdk/client-s3': 'storage',
   '@aws-sdk/lib-storage': 'storage',

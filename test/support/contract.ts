@@ -13,6 +13,6 @@ export function contract(name: string, cases: readonly ContractCase[]): void {
 }
 
 /** What makes the same in another process. It is TypeScript, and so is the program of that process. */
-export function elsewhere(name: 'disk' | 's3' | 'table' | 'broken-disk' | 'broken-table'): ProcessOptions {
+export function elsewhere(name: 'disk' | 's3' | 'table' | 'graphile' | 'broken-disk' | 'broken-table'): ProcessOptions {
   return { module: join(__dirname, 'elsewhere', `${name}.ts`), execArgv: ['--import', 'tsx'] }
 }
