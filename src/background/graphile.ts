@@ -133,10 +133,12 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
 
     async close() {
       await Promise.all([...workers].map((worker) => worker.stop()))
-      const closed = opened?.off('error', ignore).off('connect', listen)
+      const closed = opened
       opened = undefined
       installed = undefined
-      if (!given) await closed?.end()
+      // until the end of a pool of ours its connections may break
+      if (given) closed?.off('error', ignore).off('connect', listen)
+      else await closed?.end()
     },
   }
 }
