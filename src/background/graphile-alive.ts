@@ -29,16 +29,16 @@ export interface Life {
  */
 export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql }): Life {
   const ending = new AbortController()
+  const waiting = new Set<() => void>()
+  let living = false
   let released = false
-  let open: () => void = () => undefined
-  let held: Promise<void> | undefined
-  const shut = () => {
-    if (released) return
-    held = new Promise((resolve) => {
-      open = resolve
-    })
+
+  function tell(alive: boolean): void {
+    living = alive
+    if (!living && !released) return
+    for (const go of waiting) go()
+    waiting.clear()
   }
-  shut()
 
   async function live(): Promise<void> {
     const client = await pool.connect()
@@ -47,7 +47,7 @@ export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql 
     try {
       const ask = asking(client)
       await ask(sql.live, [id])
-      open()
+      tell(true)
       for (let suspects: string[] = []; ; ) {
         const before = performance.now()
         suspects = await bury(suspects, ask, sql)
@@ -55,7 +55,7 @@ export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql 
         await sleep(wait, undefined, { signal: AbortSignal.any([ending.signal, cut.signal]) })
       }
     } finally {
-      shut()
+      tell(false)
       // not for anybody else: it holds the lock
       client.release(true)
     }
@@ -73,19 +73,20 @@ export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql 
     }
   }
 
-  const living = keepLiving()
+  const life = keepLiving()
   return {
-    held: async () => {
-      await held
-      return null
-    },
+    held: () =>
+      new Promise((resolve) => {
+        waiting.add(() => resolve(null))
+        tell(living)
+      }),
     release() {
       released = true
-      open()
+      tell(living)
     },
-    end: async () => {
+    async end() {
       ending.abort()
-      await living
+      await life
     },
   }
 }

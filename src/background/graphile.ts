@@ -43,7 +43,7 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
 
   function pool(): pg.Pool {
     if (opened) return opened
-    opened = given ?? new pg.Pool({ connectionString })
+    opened = given ?? new pg.Pool({ connectionString, keepAlive: true })
     // a connection that breaks says so once more to whoever uses it next; without a listener it would end the process
     opened.on('error', ignore).on('connect', listen)
     return opened
@@ -200,7 +200,7 @@ function hire(perform: Perform, { pool, schema, sql, concurrency, queues }: Work
     // a look-up of its tasks that fails is kept by the engine: such a pool never takes a job
     let before: unknown
     events.on('worker:getJob:error', ({ error }) => {
-      if (error === before) void stop()
+      if (error === before) setImmediate(stop)
       before = error
     })
     return runTaskList(

@@ -122,6 +122,25 @@ it('begins when its database comes, if it was not there at first', { timeout: pa
   await expect.poll(() => brought, soon).toEqual([`${job.version} 1`])
 })
 
+it('begins anew when the engine could not learn its tasks', { timeout: patience }, async () => {
+  warnings()
+  const queue = await graphileDatabase()
+  const adapter = queue.background()
+  const { job, sending } = letter()
+  await adapter.enqueue(job, sending)
+  const blocker = new pg.Client(queue.connectionString)
+  await blocker.connect()
+  onTestFinished(() => blocker.end())
+  await blocker.query('BEGIN; LOCK TABLE graphile_worker._private_tasks IN SHARE MODE')
+  const { brought, perform } = crew()
+  await adapter.work(perform, { concurrency: 1, queues: ['default'] })
+  const blocked = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE 'insert into%_private_tasks%'`
+  await expect.poll(async () => (await queue.pool.query(blocked)).rowCount, soon).toBe(1)
+  await blocker.query('ROLLBACK')
+  await expect.poll(() => brought, soon).toEqual([`${job.version} 1`])
+})
+
 it('leaves open a pool that it was given, and wants one that is large enough', async () => {
   const { connectionString } = await graphileDatabase()
   const pool = new pg.Pool({ connectionString, max: 3 })
