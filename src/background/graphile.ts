@@ -22,7 +22,7 @@ export interface GraphileOptions {
 /** How long a transaction waits to learn whether its database is the queue's. Milliseconds. */
 const patience = 2_000
 /** For how long a database counts as not the queue's. Milliseconds. */
-const doubt = 60_000
+const doubtful = 60_000
 /** Until a worker begins anew whose database did not answer. Milliseconds. */
 const pause = 1_000
 
@@ -68,8 +68,14 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
     // it may be slow, or wait for this very transaction
     const there = await Promise.race([install().catch(ignore), sleep(patience, undefined, { ref: false })])
     const ours = there !== undefined && there === placeIn(await query(sql.place, []))
-    verdicts.set(database, { ours, until: ours ? Number.POSITIVE_INFINITY : performance.now() + doubt })
+    if (ours) verdicts.set(database, { ours, until: Number.POSITIVE_INFINITY })
+    else doubt(database)
     return ours
+  }
+
+  /** What failed may be refused for long: that is not to cost every save a statement and a warning. */
+  function doubt(database: Database): void {
+    verdicts.set(database, { ours: false, until: performance.now() + doubtful })
   }
 
   return {
@@ -79,8 +85,8 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
         await query(sql.add, [specsOf(jobs)])
         return true
       } catch (error) {
-        verdicts.delete(database)
         installed = undefined
+        doubt(database)
         throw error
       }
     },

@@ -82,7 +82,7 @@ it(
 )
 
 it('takes jobs again when its database was away, and finishes what it had', { timeout: patience }, async () => {
-  warnings()
+  const told = warnings()
   const queue = await graphileDatabase()
   const adapter = queue.background()
   const before = letter()
@@ -94,6 +94,7 @@ it('takes jobs again when its database was away, and finishes what it had', { ti
   const back = await away(queue)
   one.open()
   await expect(adapter.enqueue(before.job, before.sending)).rejects.toThrow()
+  await expect.poll(() => told, soon).toContainEqual(expect.stringContaining('Failed to complete jobs'))
   await back()
 
   const after = letter()
