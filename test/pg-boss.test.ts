@@ -24,4 +24,7 @@ it('the docs show the file that is tested here', async () => {
   expect(page).toContain(file)
 })
 
-contract('pg-boss, as the docs show it,', backgroundContract(make, { ...elsewhere('pg-boss'), keepsJobs: true, queues: true, keys: true, priorities: true }))
+contract(
+  'pg-boss, as the docs show it,',
+  backgroundContract(make, { ...elsewhere('pg-boss'), keepsJobs: true, queues: true, keys: true, priorities: true }),
+)
