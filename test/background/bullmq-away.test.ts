@@ -166,6 +166,7 @@ describe.skipIf(inject('redis') === null)('when Redis', () => {
   it.each([{}, { maxRetriesPerRequest: 1, enableOfflineQueue: false }])(
     'is away when a job ends, that has ended when it is back: %o',
     async (connection) => {
+      const said = warnings()
       const here = await redis.behindLine(connection)
       const queue = here.queue()
       const { enqueue, work } = adapterOf({ queue })
@@ -183,6 +184,7 @@ describe.skipIf(inject('redis') === null)('when Redis', () => {
       await enqueue(sampleJob())
       await expect.poll(() => seen).toEqual([1])
       await here.line.cut()
+      await expect.poll(() => said.join(), patiently).toContain('ECONNREFUSED')
       release()
       await here.line.mend()
       await expect.poll(() => queue.getCompletedCount().catch(() => 0), patiently).toBe(1)
