@@ -29,6 +29,7 @@ await build({
   input: {
     index: 'src/index.ts',
     bullmq: 'src/background/bullmq.ts',
+    graphile: 'src/background/graphile.ts',
     s3: 'src/storage/s3.ts',
     sqs: 'src/background/sqs.ts',
     testing: 'src/testing/testing.ts',

@@ -1,7 +1,16 @@
 import type { DataSource, QueryRunner } from 'typeorm'
 import { Attached } from './attachment/attached'
 import type { AttachmentRecord } from './attachment/record'
-import { type BackgroundAdapter, type JobReport, NotHere, type Progress, type Sending, TryLater } from './background/adapter'
+import {
+  type BackgroundAdapter,
+  type Database,
+  type JobReport,
+  NotHere,
+  type Progress,
+  type Query,
+  type Sending,
+  TryLater,
+} from './background/adapter'
 import { inlineBackground } from './background/inline'
 import { checkJob, type Job, keyOf, type ProcessJob } from './background/job'
 import type { Definition } from './definition/definition'
@@ -38,6 +47,7 @@ export class Connection {
   readonly binding: Binding
   /** Jobs that have not begun are handed back. */
   closing = false
+  readonly #database: Database
   readonly #run: Run
   readonly #release: () => void
 
@@ -47,6 +57,7 @@ export class Connection {
   ) {
     const { staging } = setup
     const isIntent = (version: string) => this.isIntent(version)
+    this.#database = { kind: dataSource.options.type }
     this.#run = runOnPrimary(dataSource)
     this.binding = bindAll(dataSource, { staging, storage: (name) => setup.storage(name) }, isIntent)
     const listener = subscriber({
@@ -154,10 +165,11 @@ export class Connection {
     if (!background.enqueueWithin || carried.length === 0 || !runner.isTransactionActive) return new Set()
     const sendings = carried.map((job) => [job, this.#sending(job, this.#run)] as const)
     try {
-      await inSavepoint(runner, async (run) =>
-        background.enqueueWithin?.(sendings, async (sql, parameters) => (await run(sql, [...parameters])).records),
-      )
-      return new Set(carried)
+      const taken = await inSavepoint(runner, async (run) => {
+        const query: Query = async (sql, parameters) => (await run(sql, [...parameters])).records
+        return background.enqueueWithin?.(sendings, query, this.#database)
+      })
+      return new Set(taken ? carried : [])
     } catch (error) {
       warn(`the jobs of a transaction could not be sent with it, and will be after it: ${messageOf(error)}`)
       return new Set()

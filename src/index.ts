@@ -6,6 +6,7 @@ export type { Failure } from './attachment/record'
 export { Attachments, type AttachmentsOptions, type RunningWorker } from './attachments'
 export {
   type BackgroundAdapter,
+  type Database,
   type JobReport,
   NotHere,
   type Perform,

@@ -31,6 +31,8 @@ const homes: Record<string, string> = {
   pluralize: 'template',
   fastq: 'background',
   bullmq: 'background',
+  'graphile-worker': 'background',
+  pg: 'background',
   'content-disposition': 'storage',
   '@aws-sdk/client-s3': 'storage',
   '@aws-sdk/client-sqs': 'background',

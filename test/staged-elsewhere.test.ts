@@ -177,6 +177,8 @@ describe('web and worker with separate folders', () => {
 
   it('and no queue at all: a retry on the wrong machine leaves the job to the right one', async () => {
     const { here, there, user, avatar, weather } = await twoMachines({ inline: true })
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+    onTestFinished(() => warned.mockRestore())
     weather.down = true
     await here.attachments.attach(user, 'avatar', await photo)
     await here.dataSource.manager.save(user)

@@ -63,6 +63,7 @@ export function pgBossBackground(boss: PgBoss, { expireInSeconds = 15 * 60 } = {
     enqueue: (job, sending) => send({ job, attempt: 1, sending }, sending.delay),
     async enqueueWithin(jobs, query) {
       for (const [job, sending] of jobs) await send({ job, attempt: 1, sending }, sending.delay, query)
+      return true
     },
     async work(perform, { concurrency, queues }) {
       const names = await Promise.all(queues.map(nameOf))

@@ -59,8 +59,14 @@ export interface Sending {
   performNow(): Promise<void>
 }
 
-/** Sends a statement of SQL, in the dialect of the database, in the transaction of whoever saves. The rows that it gives. */
-export type Query = (sql: string, parameters: readonly unknown[]) => Promise<readonly unknown[]>
+/** Sends a statement of SQL in the transaction of whoever saves. Resolves to the rows that it answers. */
+export type Query = (sql: string, parameters: readonly unknown[]) => Promise<ReadonlyArray<Readonly<Record<string, unknown>>>>
+
+/** Where somebody saves: the same object for the same data source. */
+export interface Database {
+  /** As TypeORM calls it: `'postgres'`, `'mariadb'`, … */
+  readonly kind: string
+}
 
 export interface WorkOptions {
   /** Jobs at a time. */
@@ -80,9 +86,10 @@ export interface BackgroundAdapter {
   enqueue(job: Job, sending: Sending): Promise<void>
   /**
    * For queues in the database of the rows: takes jobs inside the transaction that saves them, so that they are there
-   * when it commits, and only then. When it rejects, what it did is undone, and `enqueue()` is called after the commit.
+   * when it commits, and only then. False when the queue is not there. Then, or when it rejects and what it did is undone,
+   * `enqueue()` is called after the commit.
    */
-  enqueueWithin?(jobs: ReadonlyArray<readonly [Job, Sending]>, query: Query): Promise<void>
+  enqueueWithin?(jobs: ReadonlyArray<readonly [Job, Sending]>, query: Query, database: Database): Promise<boolean>
   /** For adapters whose jobs run in the process that enqueues them: called once by `connect()`. */
   start?(perform: Perform): void
   /** Starts taking jobs from its queues. Left out by adapters that have none. */

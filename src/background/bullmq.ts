@@ -59,7 +59,7 @@ export function bullmqBackground({ queue, worker: chosen }: BullmqOptions): Back
     // it is asked about nothing else that can be tried again
     const settings = { backoffStrategy: (_made: number, _type?: string, error?: Error) => (error as TryLater).delay }
     const connection = patient(opts.connection)
-    const options = { ...opts, ...times, ...chosen, connection, concurrency, maxStalledCount: deaths, settings }
+    const options = { ...opts, ...times, ...chosen, connection, concurrency, maxStalledCount: deaths, settings, skipWaitingForReady: false }
     const worker = new Worker(name, process, options, backendFactory).on('error', tell)
     return () => end(worker, running)
   }
@@ -150,13 +150,14 @@ async function end(worker: Worker, running: ReadonlySet<Promise<unknown>>): Prom
   await (ended.signal.aborted ? closed : worker.getBackend().close(true))
 }
 
-/** What workers connect with: their commands have to wait for Redis as long as it is away. */
+/** What workers connect with: their commands wait for Redis as long as it is away, whatever those of a web process do. */
 function patient<T>(connection: T): T {
   if (typeof connection !== 'object' || connection === null) return connection
   const { on, defineCommand, isCluster, options } = connection as Record<string, unknown>
-  if (typeof on !== 'function') return { ...connection, maxRetriesPerRequest: null }
-  // a client of ioredis: BullMQ refuses one that gives up on commands
-  return typeof defineCommand === 'function' && !isCluster ? ({ ...Object(options), maxRetriesPerRequest: null } as T) : connection
+  const waits = { maxRetriesPerRequest: null, enableOfflineQueue: true }
+  if (typeof on !== 'function') return { ...connection, ...waits }
+  // a client of ioredis: workers have their own, made like it
+  return typeof defineCommand === 'function' && !isCluster ? ({ ...Object(options), ...waits } as T) : connection
 }
 
 /** Tells errors of connections as warnings, each text now and then. */

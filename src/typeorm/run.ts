@@ -14,16 +14,23 @@ export function runOn(runner: Pick<QueryRunner, 'query'>): Run {
   }
 }
 
-/** Does something in the transaction of a query runner. When it fails it is undone alone: PostgreSQL would take no further statement. */
+/**
+ * Does something in the transaction of a query runner. When it fails it is undone alone: PostgreSQL would take no further statement.
+ * What sends no statement costs none.
+ */
 export async function inSavepoint<T>(runner: QueryRunner, work: (run: Run) => Promise<T>): Promise<T> {
   const run = runOn(runner)
-  await run('SAVEPOINT typeorm_attachments', [])
+  let begun: Promise<unknown> | undefined
   try {
-    const result = await work(run)
-    await run('RELEASE SAVEPOINT typeorm_attachments', [])
+    const result = await work(async (sql, parameters) => {
+      begun ??= run('SAVEPOINT typeorm_attachments', [])
+      await begun
+      return run(sql, parameters)
+    })
+    if (begun) await run('RELEASE SAVEPOINT typeorm_attachments', [])
     return result
   } catch (error) {
-    await run('ROLLBACK TO SAVEPOINT typeorm_attachments', [])
+    if (begun) await run('ROLLBACK TO SAVEPOINT typeorm_attachments', [])
     throw error
   }
 }

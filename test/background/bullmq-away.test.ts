@@ -31,7 +31,7 @@ type AnyQueue = BullmqOptions['queue']
 interface Server {
   toString(): string
   /** A line to it, which can be cut, and how queues come by that line. */
-  behindLine(): Promise<{ line: Line; queue(): AnyQueue }>
+  behindLine(connection?: object): Promise<{ line: Line; queue(): AnyQueue }>
 }
 
 /** A line to what a URL names, and the URL by that line. */
@@ -44,9 +44,9 @@ async function lineTo(address: string, standard: number) {
 
 const redis: Server = {
   toString: () => 'Redis',
-  async behindLine() {
+  async behindLine(connection) {
     const { line, url } = await lineTo(redisUrl, 6379)
-    return { line, queue: () => newQueue({ connection: { url } }) }
+    return { line, queue: () => newQueue({ connection: { ...connection, url } }) }
   },
 }
 
@@ -162,6 +162,35 @@ describe.skipIf(inject('redis') === null)('when Redis', () => {
     await expect.poll(processing, patiently).toEqual([false, true])
     await expect.poll(found, patiently).toEqual([false, false])
   })
+
+  it.each([{}, { maxRetriesPerRequest: 1, enableOfflineQueue: false }])(
+    'is away when a job ends, that has ended when it is back: %o',
+    async (connection) => {
+      const said = warnings()
+      const here = await redis.behindLine(connection)
+      const queue = here.queue()
+      const { enqueue, work } = adapterOf({ queue })
+      let release = () => {}
+      const held = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      const seen: number[] = []
+      await work(async (_, attempt) => {
+        seen.push(attempt)
+        await held
+        return report
+      })
+      await queue.waitUntilReady()
+      await enqueue(sampleJob())
+      await expect.poll(() => seen).toEqual([1])
+      await here.line.cut()
+      await expect.poll(() => said.join(), patiently).toContain('ECONNREFUSED')
+      release()
+      await here.line.mend()
+      await expect.poll(() => queue.getCompletedCount().catch(() => 0), patiently).toBe(1)
+      expect(seen).toEqual([1])
+    },
+  )
 
   it('comes back without its memory, the rows remember', async () => {
     const queue = newQueue()

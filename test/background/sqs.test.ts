@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTes
 import { type Attached, Attachment, type DeleteJob, type Job, NotHere, type Perform, type ProcessJob, TryLater } from '../../src'
 import { sqsBackground } from '../../src/background/sqs'
 import { report, sampleJob, sendingOf } from '../../src/testing/background/sample'
-import { until } from '../../src/testing/expect'
+import { inTime, until } from '../../src/testing/expect'
 import { door, scribe } from '../support/doubles'
 import { type QueueServer, startQueueServer } from '../support/queue-server'
 import { world } from '../support/world'
@@ -328,12 +328,12 @@ describe('a worker', () => {
     const { asked, work } = newQueue()
     const worker = await work(performer().perform)
     await expect.poll(() => asked('ReceiveMessage').length, soon).toBe(1)
-    await worker.stop()
+    await inTime('stop() should return', worker.stop(), 10 * second)
 
     server.rule = () => 'reset'
     const other = await work(performer().perform)
     await expect.poll(() => asked('ReceiveMessage').length, soon).toBeGreaterThan(2)
-    await other.stop()
+    await inTime('stop() should return', other.stop(), 10 * second)
   })
 
   it('leaves messages of others alone, and finds its own jobs among them', async () => {

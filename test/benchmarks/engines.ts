@@ -99,6 +99,7 @@ async function oneByOne(jobs: Iterable<ProcessJob>, atOnce: number, adapter: Bac
 async function inBatches(jobs: Iterable<ProcessJob>, pool: pg.Pool, adapter: BackgroundAdapter): Promise<void> {
   const all = [...jobs]
   await oneByOne(all.splice(0, 1), 1, adapter)
+  const here = { kind: 'postgres' }
   const client = await pool.connect()
   try {
     while (all.length > 0) {
@@ -107,6 +108,7 @@ async function inBatches(jobs: Iterable<ProcessJob>, pool: pg.Pool, adapter: Bac
       await adapter.enqueueWithin?.(
         batch.map((job) => [job, sendingOf(job)] as const),
         async (sql, parameters) => (await client.query(sql, [...parameters])).rows,
+        here,
       )
       await client.query('COMMIT')
     }

@@ -12,7 +12,7 @@ export function contract(name: string, cases: readonly ContractCase[]): void {
   })
 }
 
-type Elsewhere = 'disk' | 's3' | 'table' | 'bullmq' | 'bullmq-postgres' | 'sqs' | 'pg-boss' | 'broken-disk' | 'broken-table'
+type Elsewhere = 'disk' | 's3' | 'table' | 'graphile' | 'bullmq' | 'bullmq-postgres' | 'sqs' | 'pg-boss' | 'broken-disk' | 'broken-table'
 
 /** What makes the same in another process. It is TypeScript, and so is the program of that process. */
 export function elsewhere(name: Elsewhere): ProcessOptions {

@@ -6,8 +6,6 @@ export interface Line {
   /** Ends all connections, and takes no more. */
   cut(): Promise<void>
   mend(): Promise<void>
-  /** Whether nothing passes any more, and nobody is told. */
-  silent: boolean
 }
 
 /** A line to a server, which can be cut. Gone when the test ends. */
@@ -19,14 +17,13 @@ export async function line(host: string, port: number): Promise<Line> {
       for (const socket of [client, upstream]) open.delete(socket.destroy())
     }
     for (const socket of [client, upstream]) open.add(socket.on('error', end).on('close', end))
-    client.on('data', (data) => one.silent || upstream.write(data))
-    upstream.on('data', (data) => one.silent || client.write(data))
+    client.on('data', (data) => upstream.write(data))
+    upstream.on('data', (data) => client.write(data))
   })
   const listen = (at: number) => new Promise<void>((listening) => server.listen(at, '127.0.0.1', listening))
   await listen(0)
   const one: Line = {
     port: (server.address() as { port: number }).port,
-    silent: false,
     async cut() {
       const closed = new Promise((done) => server.close(done))
       for (const socket of open) socket.destroy()

@@ -5,8 +5,18 @@ const { Readable } = require('node:stream')
 const { S3Client } = require('@aws-sdk/client-s3')
 const sharp = require('sharp')
 const { DataSource, Entity, PrimaryGeneratedColumn } = require('typeorm')
-const { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } = require('typeorm-attachments')
+const {
+  Attached,
+  Attachment,
+  Attachments,
+  diskStorage,
+  inProcessBackground,
+  memoryStorage,
+  StorageError,
+  UsageError,
+} = require('typeorm-attachments')
 const { bullmqBackground } = require('typeorm-attachments/bullmq')
+const { graphileBackground } = require('typeorm-attachments/graphile')
 const { s3Storage } = require('typeorm-attachments/s3')
 const { storageContract } = require('typeorm-attachments/testing')
 
@@ -54,6 +64,7 @@ async function talkToS3() {
 }
 
 async function keepContract() {
+  assert.throws(() => graphileBackground({}), UsageError)
   const cases = storageContract(async () => diskStorage({ root: 'contract' }), { module: require.resolve('./disk.js') })
   await cases.find(({ name }) => name.includes('killed half-way')).run()
 }

@@ -8,8 +8,9 @@ import { S3Client } from '@aws-sdk/client-s3'
 import { Queue } from 'bullmq'
 import sharp from 'sharp'
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
-import { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError } from 'typeorm-attachments'
+import { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError, UsageError } from 'typeorm-attachments'
 import { bullmqBackground } from 'typeorm-attachments/bullmq'
+import { graphileBackground } from 'typeorm-attachments/graphile'
 import { s3Storage } from 'typeorm-attachments/s3'
 import { backgroundContract, storageContract } from 'typeorm-attachments/testing'
 import { makeStorage } from './disk.js'
@@ -68,6 +69,7 @@ assert.equal(await answer.text(), 'from an ES module')
 await assert.rejects(s3.read('nowhere.txt'), StorageError)
 client.destroy()
 
+assert.throws(() => graphileBackground({}), UsageError)
 for (const { run } of backgroundContract(async () => inProcessBackground())) await run()
 for (const { run } of storageContract(async () => memoryStorage())) await run()
 const killed = storageContract(makeStorage, { module: new URL('./disk.js', import.meta.url).href })

@@ -1,0 +1,260 @@
+import { randomBytes } from 'node:crypto'
+import { EventEmitter } from 'node:events'
+import { hostname } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Logger, runMigrations, runTaskList, type Task, type WorkerEvents } from 'graphile-worker'
+import pg from 'pg'
+import { messageOf, UsageError } from '../errors'
+import { type BackgroundAdapter, type Database, NotHere, type Perform, type Query, TryLater, type Worker } from './adapter'
+import { alive } from './graphile-alive'
+import { type GraphileSql, graphileSql, say, specsOf, taskOf, workerPrefix } from './graphile-sql'
+import type { Job } from './job'
+
+export interface GraphileOptions {
+  /** Yours, and it stays open. Each worker keeps a connection, and one for every queue. */
+  readonly pool?: pg.Pool
+  /** Instead of a pool, as `postgres://user:password@host/database`. */
+  readonly connectionString?: string
+  /** Where Graphile Worker lives in the database. Default `'graphile_worker'`. */
+  readonly schema?: string
+}
+
+/** How long a transaction waits to learn whether its database is the queue's. Milliseconds. */
+const patience = 2_000
+/** For how long a database counts as not the queue's. Milliseconds. */
+const doubtful = 60_000
+/** Until a worker begins anew whose database did not answer. Milliseconds. */
+const pause = 1_000
+
+/**
+ * Jobs in PostgreSQL, by Graphile Worker. Where the rows are in the same database, a job is written in the transaction of its
+ * row. The schema is installed, and brought up to date, when it is first needed. Throws a `UsageError` unless either a pool or a
+ * connection string is given.
+ */
+export function graphileBackground({ pool: given, connectionString, schema = 'graphile_worker' }: GraphileOptions): BackgroundAdapter {
+  if (Boolean(given) === Boolean(connectionString))
+    throw new UsageError('bad_queue', 'graphileBackground() takes either { pool }, a Pool of pg, or { connectionString }')
+  const sql = graphileSql(schema)
+  const workers = new Set<Worker>()
+  /** Which databases hold the queue, and until when that is believed. By `performance.now()`. */
+  const verdicts = new WeakMap<Database, { readonly ours: boolean; readonly until: number }>()
+  let opened: pg.Pool | undefined
+  let installed: Promise<string | undefined> | undefined
+
+  function pool(): pg.Pool {
+    if (opened) return opened
+    opened = given ?? new pg.Pool({ connectionString, keepAlive: true })
+    // a connection that breaks says so once more to whoever uses it next; without a listener it would end the process
+    opened.on('error', ignore).on('connect', listen)
+    return opened
+  }
+
+  /** The place of the queue, once it is installed there. */
+  function install(): Promise<string | undefined> {
+    installed ??= (async () => {
+      await runMigrations({ pgPool: pool(), schema, logger })
+      return placeIn((await pool().query(sql.place)).rows)
+    })().catch((error) => {
+      installed = undefined
+      throw error
+    })
+    return installed
+  }
+
+  async function holdsQueue(database: Database, query: Query): Promise<boolean> {
+    if (database.kind !== 'postgres') return false
+    const before = verdicts.get(database)
+    if (before && performance.now() < before.until) return before.ours
+    // it may be slow, or wait for this very transaction
+    const there = await Promise.race([install().catch(ignore), sleep(patience, undefined, { ref: false })])
+    const ours = there !== undefined && there === placeIn(await query(sql.place, []))
+    if (ours) verdicts.set(database, { ours, until: Number.POSITIVE_INFINITY })
+    else doubt(database)
+    return ours
+  }
+
+  /** What failed may be refused for long: that is not to cost every save a statement and a warning. */
+  function doubt(database: Database): void {
+    verdicts.set(database, { ours: false, until: performance.now() + doubtful })
+  }
+
+  return {
+    async enqueueWithin(jobs, query, database) {
+      if (!(await holdsQueue(database, query))) return false
+      try {
+        await query(sql.add, [specsOf(jobs)])
+        return true
+      } catch (error) {
+        installed = undefined
+        doubt(database)
+        throw error
+      }
+    },
+
+    async enqueue(job, sending) {
+      await install()
+      try {
+        await pool().query(sql.add, [specsOf([[job, sending]])])
+      } catch (error) {
+        installed = undefined
+        throw error
+      }
+    },
+
+    async work(perform, { concurrency, queues }) {
+      const most = pool().options.max
+      const fewest = queues.length + 2
+      if (most < fewest)
+        throw new UsageError('small_pool', `a worker of ${queues.length} queues needs a pool of ${fewest} connections or more, and this has ${most}`)
+      const stopping = new AbortController()
+      let crew: Crew | undefined
+      let told: string | undefined
+      async function keepWorking(): Promise<void> {
+        while (!stopping.signal.aborted) {
+          try {
+            await install()
+            if (stopping.signal.aborted) return
+            crew = hire(perform, { pool: pool(), schema, sql, concurrency, queues })
+            await crew.ended
+          } catch (error) {
+            const message = `a worker could not begin, and tries again: ${messageOf(error)}`
+            if (message !== told) say(message)
+            told = message
+          }
+          await sleep(pause, undefined, { signal: stopping.signal }).catch(ignore)
+        }
+      }
+      const working = keepWorking()
+      const worker: Worker = {
+        async stop() {
+          stopping.abort()
+          await crew?.stop()
+          await working
+          workers.delete(worker)
+        },
+      }
+      workers.add(worker)
+      return worker
+    },
+
+    async close() {
+      await Promise.all([...workers].map((worker) => worker.stop()))
+      const closed = opened
+      opened = undefined
+      installed = undefined
+      // until the end of a pool of ours its connections may break
+      if (given) closed?.off('error', ignore).off('connect', listen)
+      else await closed?.end()
+    },
+  }
+}
+
+interface Crew {
+  /** Resolves when it takes no more jobs, for whatever reason, and has done those it had. */
+  readonly ended: Promise<void>
+  stop(): Promise<void>
+}
+
+interface Work {
+  readonly pool: pg.Pool
+  readonly schema: string
+  readonly sql: GraphileSql
+  readonly concurrency: number
+  readonly queues: readonly string[]
+}
+
+/** A pool of workers for each queue, so that none keeps another waiting. */
+function hire(perform: Perform, { pool, schema, sql, concurrency, queues }: Work): Crew {
+  const id = `${workerPrefix}${hostname()}-${process.pid}-${randomBytes(6).toString('hex')}`
+  const life = alive(id, { pool, sql })
+  const settling = new Set<Promise<void>>()
+  let over = false
+
+  const task: Task = async (payload, { job }) => {
+    try {
+      // perform() looks at what it is before anything else
+      await perform(payload as Job, job.attempts)
+    } catch (error) {
+      const settled = settle(job.id, job.attempts, error).finally(() => settling.delete(settled))
+      settling.add(settled)
+      // the engine notes this as the job's last error
+      throw new Error(messageOf(error instanceof TryLater ? error.cause : error), { cause: error })
+    }
+  }
+
+  /** The engine lets go of a failed job when it has written down why, and puts it off by its own rule: ours is told after that. */
+  async function settle(job: string, attempts: number, error: unknown): Promise<void> {
+    if (!(error instanceof TryLater)) say(`a job failed outside of its row: ${messageOf(error)}`)
+    const counted = error instanceof NotHere ? attempts - 1 : attempts
+    const [text, values] = error instanceof TryLater ? [sql.later, [error.delay, counted]] : [sql.failed, [messageOf(error)]]
+    for (let wait = 5; ; wait = Math.min(wait * 2, 1_000)) {
+      const last = over
+      const held = await pool.query(text, [job, attempts, id, ...values]).then(
+        ({ rows }) => rows[0].held,
+        () => true,
+      )
+      if (!held || last) return
+      await sleep(wait)
+    }
+  }
+
+  const pools = queues.map((queue) => {
+    const events: WorkerEvents = new EventEmitter()
+    events.on('pool:create', ({ workerPool }) => {
+      workerPool.id = id
+    })
+    // a look-up of its tasks that fails is kept by the engine: such a pool never takes a job
+    let before: unknown
+    events.on('worker:getJob:error', ({ error }) => {
+      if (error === before) setImmediate(stop)
+      before = error
+    })
+    return runTaskList(
+      {
+        pgPool: pool,
+        schema,
+        concurrency,
+        logger,
+        events,
+        noHandleSignals: true,
+        // asked before every claim: nobody takes a job whom others might think dead
+        forbiddenFlags: () => life.held(),
+        // without batches the engine does not wait for what it writes, and the process ends when the database is not there
+        preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+      },
+      { [taskOf(queue)]: task },
+      pool,
+    )
+  })
+  const oneEnded = Promise.race(pools.map(({ promise }) => promise))
+
+  let stopped: Promise<void> | undefined
+  function stop(): Promise<void> {
+    stopped ??= (async () => {
+      const shut = Promise.allSettled(pools.map(async (one) => one.gracefulShutdown()))
+      life.release()
+      await shut
+      over = true
+      await Promise.all(settling)
+      await life.end()
+    })()
+    return stopped
+  }
+  return { ended: oneEnded.catch((error) => say(messageOf(error))).then(stop), stop }
+}
+
+/** Where the queue is, if it is there. */
+function placeIn([row]: ReadonlyArray<Readonly<Record<string, unknown>>>): string | undefined {
+  return row?.['installed'] === true ? String(row['place']) : undefined
+}
+
+/** What the engine has to say is for whoever runs it; that a job failed, its row says. */
+const logger = new Logger(() => (level, message, meta) => {
+  if (meta?.['failure'] !== true && (level === 'error' || level === 'warning')) say(message)
+})
+
+function ignore(): void {}
+
+function listen(client: pg.PoolClient): void {
+  client.on('error', ignore)
+}
