@@ -10,25 +10,26 @@ const patience = { timeout: 120_000, interval: 100 }
 it(
   'a report is rendered and stored by the worker, also after one was killed, and then is a file to save for an hour',
   async () => {
-    let reached: () => void
-    const halfWay = new Promise<void>((resolve) => {
-      reached = resolve
-    })
-    let killing = false
-    const proxy = await startFaultProxy(inject('s3').endpoint, (_, __, hasBody) => (killing && hasBody ? reached : undefined))
+    let [ordered, halfWay] = [false, false]
+    // a worker that sends what it renders gets no answer
+    const sending = () => {
+      halfWay = true
+    }
+    const proxy = await startFaultProxy(inject('s3').endpoint, (operation) =>
+      operation === 'PutObject' && ordered && !halfWay ? sending : undefined,
+    )
     onTestFinished(() => proxy.stop())
     const { config, keys } = await serversFor()
     const app = await deploy('pdf-report', { ...config, S3_ENDPOINT: proxy.url })
+    const victim = await app.work()
+    // the sweep of the staging writes too, and then deletes what it wrote
+    await expect.poll(() => proxy.operations, patience).toContain('DeleteObjects')
+    ordered = true
     const report = await order(app, { title: 'Harvest', pages: 100 })
+    await expect.poll(() => halfWay, patience).toBe(true)
+    await victim.end('SIGKILL')
     const waiting = await ask(report)
     expect([waiting.status, await waiting.json()]).toEqual([202, { state: 'rendering' }])
-
-    killing = true
-    const victim = await app.work()
-    await halfWay
-    await victim.end('SIGKILL')
-    killing = false
-    expect((await ask(report)).status).toBe(202)
 
     const worker = await app.work()
     await expect.poll(async () => (await ask(report)).status, patience).toBe(303)

@@ -19,12 +19,12 @@ describe.each(['Redis', 'PostgreSQL'])('web and worker, with jobs in %s', (queue
   it.skipIf(queue === 'Redis' && redis === null)(
     'an upload is shown from a closed bucket, also after a worker was killed half-way',
     async () => {
-      let reached: () => void
-      const halfWay = new Promise<void>((resolve) => {
-        reached = resolve
-      })
-      let killing = false
-      const proxy = await startFaultProxy(inject('s3').endpoint, (_, __, hasBody) => (killing && hasBody ? reached : undefined))
+      let atWork = false
+      // a worker that reads what is staged gets no answer
+      const begun = () => {
+        atWork = true
+      }
+      const proxy = await startFaultProxy(inject('s3').endpoint, (operation) => (operation === 'GetObject' && !atWork ? begun : undefined))
       onTestFinished(() => proxy.stop())
       const { config, keys } = await serversFor()
       const app = await deploy('web-and-worker', { ...config, S3_ENDPOINT: proxy.url, ...(queue === 'Redis' && { REDIS_URL: redisForTest() }) })
@@ -34,11 +34,9 @@ describe.each(['Redis', 'PostgreSQL'])('web and worker, with jobs in %s', (queue
       expect(await textOf(page)).toContain('http-equiv="refresh"')
       expect(await textOf(app.url)).toContain('processing')
 
-      killing = true
       const victim = await app.work()
-      await halfWay
+      await expect.poll(() => atWork, patience).toBe(true)
       await victim.end('SIGKILL')
-      killing = false
       expect(await stateOf(page)).toBe('processing')
 
       const worker = await app.work()
