@@ -4,9 +4,16 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
+import { CreateReport1795277974872 } from '../examples/pdf-report/migration'
+import { Report } from '../examples/pdf-report/report'
+import { end, path, start } from '../examples/services/procfile'
+import { CreatePhoto1795277973311 } from '../examples/web-and-worker/migration'
+import { Photo } from '../examples/web-and-worker/photo'
+import { scripts } from '../package.json'
+import { serversFor } from './support/app'
 import { picture } from './support/pictures'
-import { folder } from './support/world'
+import { database, folder } from './support/world'
 
 const root = join(__dirname, '..')
 
@@ -50,4 +57,34 @@ it('the demo says in a sentence what is wrong with its picture', async () => {
   expect(code).toBe(1)
   expect(output).toContain("does not take text/plain, which 'notes.txt' is by its bytes")
   expect(output).not.toContain('    at ')
+})
+
+it.each([
+  ['example:web-and-worker', ' --postgres'],
+  ['example:pdf-report', ''],
+] as const)(
+  'npm run %s%s starts the processes of an app, and ends them on Ctrl-C',
+  async (script, flags) => {
+    const { config } = await serversFor()
+    const home = await folder()
+    const command = scripts[script].replace('npm run -s build && ', '') + flags
+    const said: string[] = []
+    const child = start(command, root, { ...config, PATH: path, HOME: home, TMPDIR: home }, (line) => said.push(line))
+    onTestFinished(async () => void (await end(child, 'SIGTERM')))
+    await expect.poll(() => said.join('\n') + (child.exitCode ?? ''), { timeout: 120_000 }).toMatch(/Open http.*|\d$/)
+    const [address = ''] = /http:\S+/.exec(said.find((line) => line.startsWith('Open')) ?? '') ?? []
+    expect((await fetch(address)).status).toBe(200)
+    expect(await end(child, 'SIGINT')).toBe(0)
+    await expect(fetch(address)).rejects.toThrow()
+  },
+  240_000,
+)
+
+it.each([
+  ['Photo', Photo, CreatePhoto1795277973311],
+  ['Report', Report, CreateReport1795277974872],
+] as const)('the migration for %s makes what the entity declares', async (_, entity, migration) => {
+  const dataSource = await database([entity], { synchronize: false, migrations: [migration], migrationsRun: true })
+  const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
+  expect(upQueries).toEqual([])
 })

@@ -1,0 +1,103 @@
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { createDatabase, startPostgres } from './services/postgres'
+import { commandsIn, end, path, start } from './services/procfile'
+import { redisInstalled, startRedis } from './services/redis'
+import { clientConfig, startS3 } from './services/s3'
+
+// run.ts EXAMPLE [--postgres]: an example as its Procfile says, on the servers that the environment names, and throw-away ones
+// for the rest. It ends with Ctrl-C, or when one of its processes does, and all of it ends then.
+
+// the SDK would say at every start that it leaves Node 20 in 2027
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true'
+
+const [example = '', flag] = process.argv.slice(2)
+const interrupted = new Promise<undefined>((resolve) => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve(undefined))
+})
+/** Ends what was begun. */
+const endings: Array<() => Promise<unknown>> = []
+
+async function run(): Promise<void> {
+  const folder = join(__dirname, example)
+  const { release, ...processes } = commandsIn(folder)
+  const env = { PORT: '0', ...process.env, ...(await servers()), PATH: path, TZ: 'UTC' }
+
+  /** Resolves to what is wrong with its end. */
+  async function begin(name: string, command: string, say: (line: string) => void): Promise<string | undefined> {
+    const child = start(command, folder, env, say)
+    endings.push(() => end(child, 'SIGTERM'))
+    const [code] = await once(child, 'exit')
+    return code === 0 ? undefined : `the process '${name}' ended with ${code}`
+  }
+
+  if (release) {
+    const said: string[] = []
+    const failed = await begin('release', release, (line) => said.push(line))
+    if (failed) throw new Error([...said, failed].join('\n'))
+  }
+  const running = Object.entries(processes).map(([name, command]) =>
+    begin(name, command, (line) => {
+      console.log(`${name.padEnd(6)} | ${line}`)
+      const [, port] = /^listening on port (\d+)$/.exec(line) ?? []
+      if (port) console.log(`\nOpen http://127.0.0.1:${port}/   Ctrl-C ends everything.\n`)
+    }),
+  )
+  const trouble = await Promise.race([interrupted, ...running])
+  if (trouble) throw new Error(trouble)
+}
+
+/** Where the servers are, as an app on Heroku is told. */
+async function servers(): Promise<NodeJS.ProcessEnv> {
+  const [database, queue, s3] = await Promise.all([databaseServer(), flag === '--postgres' ? '' : redisServer(), startS3()])
+  endings.push(() => s3.stop())
+  const bucket = process.env['BUCKET'] ?? 'example'
+  const client = new S3Client(clientConfig(s3))
+  await client.send(new CreateBucketCommand({ Bucket: bucket })).catch((error) => {
+    if (!/^BucketAlready/.test(error.name)) throw error
+  })
+  client.destroy()
+  return {
+    DATABASE_URL: database,
+    REDIS_URL: queue,
+    S3_ENDPOINT: s3.endpoint,
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: s3.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
+    BUCKET: bucket,
+  }
+}
+
+async function databaseServer(): Promise<string> {
+  const given = process.env['DATABASE_URL']
+  if (given) return given
+  const postgres = await startPostgres()
+  endings.push(() => postgres.stop())
+  await createDatabase(postgres.url('postgres'), 'example')
+  return postgres.url('example')
+}
+
+async function redisServer(): Promise<string> {
+  const given = process.env['REDIS_URL']
+  if (given) return given
+  if (!redisInstalled())
+    throw new Error('there is no Redis: install redis-server, or set REDIS_URL, or take PostgreSQL as queue by adding -- --postgres')
+  const redis = await startRedis()
+  endings.push(() => redis.stop())
+  return redis.url
+}
+
+async function main(): Promise<void> {
+  const code = await run().then(
+    () => 0,
+    ({ message }) => {
+      console.error(`\n${message}`)
+      return 1
+    },
+  )
+  for (const end of endings.reverse()) await end()
+  process.exit(code)
+}
+
+main()
