@@ -73,8 +73,8 @@ export interface WorkOptions {
   readonly concurrency: number
   /** The queues to take jobs from, by the names of `Sending`. */
   readonly queues: readonly string[]
-  /** `Sending.attempts` of their jobs, where that is known. */
-  readonly attempts?: number
+  /** How often a job may be tried: `Sending.attempts` of all of them. */
+  readonly attempts: number
 }
 
 /**

@@ -29,7 +29,8 @@ const tellAgain = 60_000
 
 /** Jobs are carried by BullMQ, each of our queues by one of its own. Their rows are the outbox: what Redis loses is found again. */
 export function bullmqBackground({ queue, worker: chosen }: BullmqOptions): BackgroundAdapter {
-  const { backendFactory, opts } = { backendFactory: queue['backendFactory'], opts: queue.opts }
+  const { opts } = queue
+  const backendFactory = queue['backendFactory']
   const tell = teller()
   /** Ours, by their names. */
   const queues = new Map<string, AnyQueue>()

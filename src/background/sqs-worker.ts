@@ -13,7 +13,7 @@ const shortestPause = 500
 const longestPause = 30_000
 
 /** Takes jobs from one queue. */
-export function takeJobs(queue: SqsQueue, perform: Perform, { concurrency, attempts = 1 }: Omit<WorkOptions, 'queues'>): Worker {
+export function takeJobs(queue: SqsQueue, perform: Perform, { concurrency, attempts }: Omit<WorkOptions, 'queues'>): Worker {
   const running = new Set<Promise<void>>()
   let stopped = false
   let poll = new AbortController()

@@ -2,6 +2,7 @@ import type { RunningWorker } from '../attachments'
 import { doesNotHelp, Ended, isWrongSetUp, lineOf, mayHelp } from './ended'
 import { answers, type Status, serveHealth } from './health'
 import { log, logJob, nameOf } from './log'
+import { memoryAdvice, onGlibc } from './memory'
 import type { WorkerOptions } from './options'
 import { type SetUp, setUp } from './set-up'
 import { type StopSignals, stopSignals } from './signals'
@@ -10,6 +11,8 @@ import { type StopSignals, stopSignals } from './signals'
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const signals = stopSignals()
   logWarnings()
+  const advice = memoryAdvice(process.constrainedMemory(), onGlibc(), process.env)
+  if (advice) log('warning', advice)
   let status: () => Promise<Status> = async () => 'starting'
   if (options.port !== undefined) log('info', 'listening', { port: await serveHealth(options.port, () => status()) })
 

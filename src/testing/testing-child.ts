@@ -58,7 +58,7 @@ async function work(adapter: BackgroundAdapter, { first }: WorkOrder): Promise<v
     return report
   }
   adapter.start?.(perform)
-  await adapter.work?.(perform, { concurrency: 1, queues: ['default'] })
+  await adapter.work?.(perform, { concurrency: 1, queues: ['default'], attempts: 5 })
   tell('working')
 }
 

@@ -42,7 +42,7 @@ it('shows why a job waits, and when it is due', async () => {
   const { perform } = crew(() => {
     throw new TryLater(hour, new Error('the storage is down'))
   })
-  const worker = await adapter.work(perform, { concurrency: 1, queues: ['default'] })
+  const worker = await adapter.work(perform, { concurrency: 1, queues: ['default'], attempts: 5 })
   await adapter.enqueue(job, sending)
   await expect.poll(async () => (await jobs())[0]?.due, soon).toBeGreaterThan(3_000)
   await worker.stop()
@@ -58,7 +58,7 @@ it('counts no attempt of a job that could not begin here', async () => {
   const { brought, perform } = crew(() => {
     if (++times < 3) throw new NotHere(10, new Error('closing'))
   })
-  await adapter.work(perform, { concurrency: 1, queues: ['default'] })
+  await adapter.work(perform, { concurrency: 1, queues: ['default'], attempts: 5 })
   await adapter.enqueue(job, sending)
   await expect.poll(() => brought, soon).toEqual(Array(3).fill(`${job.version} 1`))
 })
@@ -72,7 +72,7 @@ it('keeps a job that failed for good, and takes its key again', async () => {
   const { brought, perform } = crew(() => {
     if (bad) throw new Error('not deleted')
   })
-  const worker = await adapter.work(perform, { concurrency: 1, queues: ['default'] })
+  const worker = await adapter.work(perform, { concurrency: 1, queues: ['default'], attempts: 5 })
   await adapter.enqueue(job, sending)
   await expect.poll(async () => (await jobs())[0]?.attempts, soon).toBe(25)
   expect(await jobs()).toMatchObject([{ last_error: 'not deleted', locked_by: null }])
@@ -91,7 +91,7 @@ it('takes the better priority first, and only what is in its queues', async () =
   for (const { job, sending } of [late, early, slow]) await adapter.enqueue(job, sending)
   await pool.query(`SELECT graphile_worker.add_job('letters', '{"of": "others"}')`)
   const { brought, perform } = crew()
-  const worker = await adapter.work(perform, { concurrency: 1, queues: ['default'] })
+  const worker = await adapter.work(perform, { concurrency: 1, queues: ['default'], attempts: 5 })
   await expect.poll(() => brought, soon).toEqual([`${early.job.version} 1`, `${late.job.version} 1`])
   await worker.stop()
   expect((await jobs()).map((one) => [one.task_identifier, one.attempts])).toEqual([
@@ -111,7 +111,7 @@ it('lets no queue keep another waiting', async () => {
   const quick = letter()
   const { brought, perform } = crew(() => (brought.at(-1)?.startsWith(quick.job.version) ? undefined : gate))
   for (const { job, sending } of slow) await adapter.enqueue(job, sending)
-  const worker = await adapter.work(perform, { concurrency: 2, queues: ['default', 'slow'] })
+  const worker = await adapter.work(perform, { concurrency: 2, queues: ['default', 'slow'], attempts: 5 })
   await expect.poll(() => brought.length, soon).toBe(2)
   await adapter.enqueue(quick.job, quick.sending)
   await expect.poll(() => brought.at(-1), soon).toBe(`${quick.job.version} 1`)

@@ -5,7 +5,7 @@ import { crew, type GraphileDatabase, graphileDatabase, letter, warnings } from 
 
 const soon = { timeout: 30_000 }
 const patience = 60_000
-const byDefault = { concurrency: 2, queues: ['default'] }
+const byDefault = { concurrency: 2, queues: ['default'], attempts: 5 }
 
 /** What a worker leaves who was killed: jobs that are locked by nobody who lives. */
 const lockAs = ({ pool }: GraphileDatabase, worker: string, key: string, attempts: number) =>
@@ -59,7 +59,7 @@ it(
     await expect.poll(() => one.brought, soon).toHaveLength(1)
     const [holder] = await lockHolders(queue)
     const two = crew()
-    await other.work(two.perform, { concurrency: 2, queues: ['default', 'slow'] })
+    await other.work(two.perform, { concurrency: 2, queues: ['default', 'slow'], attempts: 5 })
     await expect.poll(() => lockHolders(queue), soon).toHaveLength(2)
 
     await queue.pool.query('SELECT pg_terminate_backend($1)', [holder])
@@ -134,7 +134,7 @@ it('begins anew when the engine could not learn its tasks', { timeout: patience 
   onTestFinished(() => blocker.end())
   await blocker.query('BEGIN; LOCK TABLE graphile_worker._private_tasks IN SHARE MODE')
   const { brought, perform } = crew()
-  await adapter.work(perform, { concurrency: 1, queues: ['default'] })
+  await adapter.work(perform, { concurrency: 1, queues: ['default'], attempts: 5 })
   const blocked = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE 'insert into%_private_tasks%'`
   await expect.poll(async () => (await queue.pool.query(blocked)).rowCount, soon).toBe(1)
@@ -149,7 +149,7 @@ it('leaves open a pool that it was given, and wants one that is large enough', a
   const adapter = graphileBackground({ pool })
   const { job, sending } = letter()
   const { brought, perform } = crew()
-  await expect(adapter.work?.(perform, { concurrency: 1, queues: ['default', 'slow'] })).rejects.toMatchObject({ code: 'small_pool' })
+  await expect(adapter.work?.(perform, { concurrency: 1, queues: ['default', 'slow'], attempts: 5 })).rejects.toMatchObject({ code: 'small_pool' })
   await adapter.work?.(perform, byDefault)
   await adapter.enqueue(job, sending)
   await expect.poll(() => brought, soon).toHaveLength(1)

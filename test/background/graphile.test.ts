@@ -13,4 +13,6 @@ async function makeQueue() {
   return graphileBackground({ connectionString })
 }
 
-contract('graphileBackground', backgroundContract(makeQueue, { ...elsewhere('graphile'), keepsJobs: true, comesBackWithin: 60_000 }))
+const claims = { keepsJobs: true, queues: true, keys: true, priorities: true }
+
+contract('graphileBackground', backgroundContract(makeQueue, { ...elsewhere('graphile'), ...claims, comesBackWithin: 60_000 }))

@@ -22,7 +22,7 @@ export async function backlog(engine: Engine, waiting: number): Promise<Figure> 
       let performed = 0
       let first = 0
       adapter.start?.(perform)
-      const working = adapter.work?.(perform, { concurrency, queues: ['default'] })
+      const working = adapter.work?.(perform, { concurrency, queues: ['default'], attempts: 5 })
       working?.catch(reject)
       async function perform() {
         performed++
@@ -57,7 +57,7 @@ export async function latency(engine: Engine, jobs = 200): Promise<Latency> {
         begun(performance.now())
         return report
       },
-      { concurrency, queues: ['default'] },
+      { concurrency, queues: ['default'], attempts: 5 },
     )
     const waits: number[] = []
     for (let at = 0; at < jobs; at++) {

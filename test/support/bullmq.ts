@@ -40,7 +40,7 @@ export function adapterOf(options: BullmqOptions) {
     adapter,
     enqueue: (job: Job, said: Partial<Sending> = {}) => adapter.enqueue(job, sendingOf(job, said)),
     async work(perform: Perform, queues = ['default']): Promise<Worker> {
-      const worker = await adapter.work?.(perform, { concurrency: 2, queues })
+      const worker = await adapter.work?.(perform, { concurrency: 2, queues, attempts: 5 })
       return worker as Worker
     },
   }

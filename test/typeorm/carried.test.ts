@@ -209,8 +209,8 @@ describe('work()', () => {
     await attachments.work({ concurrency: 3 })
     await attachments.work({ concurrency: 1, queues: ['slow'] })
     expect(asked).toEqual([
-      { concurrency: 3, queues: ['default', 'slow'] },
-      { concurrency: 1, queues: ['slow'] },
+      { concurrency: 3, queues: ['default', 'slow'], attempts: 2 },
+      { concurrency: 1, queues: ['slow'], attempts: 2 },
     ])
   })
 

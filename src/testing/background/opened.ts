@@ -85,7 +85,7 @@ export function opened(adapter: BackgroundAdapter, { behave, mine, within, onThe
       for (const job of jobs) await send(job, {})
     },
     async work(concurrency = 2, queues = ['default']) {
-      const inner = adapter.work && (await inTime('work() should return', adapter.work(perform, { concurrency, queues }), within))
+      const inner = adapter.work && (await inTime('work() should return', adapter.work(perform, { concurrency, queues, attempts: 5 }), within))
       const worker: Worker = {
         async stop() {
           if (workers.includes(worker)) workers.splice(workers.indexOf(worker), 1)
