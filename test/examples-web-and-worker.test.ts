@@ -19,12 +19,14 @@ describe.each(['Redis', 'PostgreSQL'])('web and worker, with jobs in %s', (queue
   it.skipIf(queue === 'Redis' && redis === null)(
     'an upload is shown from a closed bucket, also after a worker was killed half-way',
     async () => {
-      let atWork = false
+      let [uploaded, halfWay] = [false, false]
       // a worker that reads what is staged gets no answer
-      const begun = () => {
-        atWork = true
+      const reading = () => {
+        halfWay = true
       }
-      const proxy = await startFaultProxy(inject('s3').endpoint, (operation) => (operation === 'GetObject' && !atWork ? begun : undefined))
+      const proxy = await startFaultProxy(inject('s3').endpoint, (operation) =>
+        operation === 'GetObject' && uploaded && !halfWay ? reading : undefined,
+      )
       onTestFinished(() => proxy.stop())
       const { config, keys } = await serversFor()
       const app = await deploy('web-and-worker', { ...config, S3_ENDPOINT: proxy.url, ...(queue === 'Redis' && { REDIS_URL: redisForTest() }) })
@@ -34,8 +36,9 @@ describe.each(['Redis', 'PostgreSQL'])('web and worker, with jobs in %s', (queue
       expect(await textOf(page)).toContain('http-equiv="refresh"')
       expect(await textOf(app.url)).toContain('processing')
 
+      uploaded = true
       const victim = await app.work()
-      await expect.poll(() => atWork, patience).toBe(true)
+      await expect.poll(() => halfWay, patience).toBe(true)
       await victim.end('SIGKILL')
       expect(await stateOf(page)).toBe('processing')
 
