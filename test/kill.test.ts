@@ -22,17 +22,26 @@ const points: Array<[scenario: string, point: Point]> = [
   ['reprocess', { when: 'before', name: 'storage delete', nth: 1 }],
   ['work', { when: 'before', name: 'staging delete', nth: 2 }],
   ['table/replace', { when: 'after', name: 'storage write', nth: 1 }],
+  ['bullmq/attach', { when: 'after', name: 'sql COMMIT', nth: 1 }],
+  ['bullmq/replace', { when: 'after', name: 'storage write', nth: 2 }],
+  ['graphile/attach', { when: 'after', name: 'sql COMMIT', nth: 1 }],
+  ['graphile/replace', { when: 'after', name: 'storage write', nth: 2 }],
+  ['graphile/remove', { when: 'before', name: 'sql COMMIT', nth: 1 }],
 ]
 
 describe('a process that is killed loses nothing, and leaves nothing behind', () => {
   let ground: Ground
   beforeAll(async () => {
-    const [slot, program] = await Promise.all([openSlot({ postgres: inject('postgres'), s3: inject('s3') }), programOf('child')])
+    const [slot, program] = await Promise.all([
+      openSlot({ postgres: inject('postgres'), s3: inject('s3'), redis: inject('redis') ?? undefined }),
+      programOf('child'),
+    ])
     ground = { slot, program }
   })
   afterAll(() => ground?.slot.close())
 
-  it.each(points.map(([scenario, point]) => [idOf({ scenario, point }), scenario, point] as const))('%s', async (_, scenario, point) => {
+  const here = points.filter(([scenario]) => inject('redis') !== null || !scenario.startsWith('bullmq/'))
+  it.each(here.map(([scenario, point]) => [idOf({ scenario, point }), scenario, point] as const))('%s', async (_, scenario, point) => {
     const run = await killRun(ground, scenario, point)
     expect(run.violations).toEqual([])
     expect(run.killed).toBe(true)

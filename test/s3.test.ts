@@ -467,8 +467,8 @@ faithfully('an upload by s3Storage that fails', () => {
       ['all parts', always('UploadPart', fault), 9 * MB],
       ['a later part', late('UploadPart', fault), 9 * MB],
       ['the end', always('CompleteMultipartUpload', fault), 9 * MB],
-    ])('leaves nothing and harms nothing: %s', { timeout: 10_000 }, async (_, rule, size) => {
-      await expectNothing(await setUp({ rule, timeout: fault === 'hang' ? 500 : undefined }), () => streamOf(bytes(size)))
+    ])('leaves nothing and harms nothing: %s', { timeout: 30_000 }, async (_, rule, size) => {
+      await expectNothing(await setUp({ rule, timeout: fault === 'hang' ? 2_000 : undefined }), () => streamOf(bytes(size)))
     })
   })
 

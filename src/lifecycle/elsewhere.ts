@@ -48,7 +48,7 @@ async function elsewhere({ entity, attachment }: AttachmentRef, { meta }: Attach
   for (const key of staged) {
     if (await staging.stat(key)) continue
     const { host, where } = meta.area
-    return `${entity}.${attachment} is staged on host ${host} in ${where}, and this is host ${here.host}, which sees ${here.where}: share the folder or stage in S3`
+    return `${entity}.${attachment} is staged on host ${host} in ${where}, this is host ${here.host}: share the folder or stage in S3 (what this host sees is ${here.where})`
   }
   return undefined
 }

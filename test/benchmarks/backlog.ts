@@ -1,4 +1,4 @@
-import type { ProcessJob } from '../../src'
+import type { ProcessJob, Worker } from '../../src'
 import { report, sampleJob, sendingOf } from '../../src/testing/background/sample'
 import type { Engine } from './engines'
 
@@ -8,33 +8,36 @@ export interface Figure {
   readonly jobsPerSecond: number
 }
 
-/** Of a backlog so many jobs are timed. */
+/** Of a backlog so many jobs are timed, and no longer than so many milliseconds. */
 const timed = 5_000
+const longest = 30_000
 const concurrency = 8
 
 /** How fast a worker is whose jobs take no time, while so many are waiting. */
 export async function backlog(engine: Engine, waiting: number): Promise<Figure> {
   const { adapter, fill, close } = await engine.open()
+  let work: Promise<Worker> | undefined
   try {
     await fill(samples(waiting))
     const wanted = Math.min(timed, waiting)
-    const [begun, ended] = await new Promise<[number, number]>((resolve, reject) => {
-      let performed = 0
-      let first = 0
+    let performed = 0
+    let first = 0
+    const enough = new Promise<void>((resolve) => {
       adapter.start?.(perform)
-      const working = adapter.work?.(perform, { concurrency, queues: ['default'], attempts: 5 })
-      working?.catch(reject)
       async function perform() {
-        performed++
-        if (performed === 1) first = performance.now()
-        if (performed === wanted) {
-          resolve([first, performance.now()])
-          working?.then((worker) => worker.stop()).catch(reject)
+        if (++performed === 1) {
+          first = performance.now()
+          setTimeout(resolve, longest)
         }
+        if (performed === wanted) resolve()
         return report
       }
+      work = adapter.work?.(perform, { concurrency, queues: ['default'], attempts: 5 })
     })
-    return { engine: engine.name, waiting, jobsPerSecond: Math.round(((wanted - 1) / (ended - begun)) * 1_000) }
+    await enough
+    const jobsPerSecond = ((performed - 1) / (performance.now() - first)) * 1_000
+    await (await work)?.stop()
+    return { engine: engine.name, waiting, jobsPerSecond: Number(jobsPerSecond.toPrecision(3)) }
   } finally {
     await close()
   }

@@ -23,7 +23,7 @@ async function perform({ place, scenario: name, queue: kind, point }: Task): Pro
   const weather: Weather = {}
   const { dataSource, staging, storage, close } = await openPlace(place)
   countStatements(dataSource, calls)
-  const queue = openQueue(kind, place.database)
+  const queue = openQueue(kind, place)
   const attachments = new Attachments({
     staging: countedStorage('staging', staging, calls),
     storage: countedStorage('storage', storage, calls, () => weather.storageDown ?? false),

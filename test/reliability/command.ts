@@ -1,4 +1,5 @@
 import { startPostgres } from '../../examples/services/postgres'
+import { type Redis, redisInstalled, startRedis } from '../../examples/services/redis'
 import { startS3 } from '../../examples/services/s3'
 import type { Servers } from './slot'
 
@@ -11,14 +12,22 @@ export function optionOf(name: string): string | undefined {
 /** Lets a program work with servers of its own, or those that the environment names, and stops what it started. */
 export async function withServers(work: (servers: Servers & { readonly names: string }) => Promise<void>): Promise<void> {
   const given = process.env['DATABASE_URL']
-  const [postgres, s3] = await Promise.all([given ? undefined : startPostgres(), startS3()])
+  const [postgres, s3, redis] = await Promise.all([given ? undefined : startPostgres(), startS3(), redisHere()])
   try {
     const { endpoint, accessKeyId, secretAccessKey } = s3
     const names = `${given ? 'PostgreSQL at DATABASE_URL' : 'an embedded PostgreSQL'} and ${s3.name}`
-    await work({ postgres: given ?? (postgres?.url('postgres') as string), s3: { endpoint, accessKeyId, secretAccessKey }, names })
+    const servers = { postgres: given ?? (postgres?.url('postgres') as string), redis: redis?.url, s3: { endpoint, accessKeyId, secretAccessKey } }
+    await work({ ...servers, names })
   } finally {
-    await Promise.all([postgres?.stop(), s3.stop()])
+    await Promise.all([postgres?.stop(), s3.stop(), redis?.stop()])
   }
+}
+
+/** The one at `REDIS_URL`, else one of our own, where it is installed. */
+async function redisHere(): Promise<Redis | undefined> {
+  const url = process.env['REDIS_URL']
+  if (url) return { url, stop: async () => undefined }
+  return redisInstalled() ? startRedis() : undefined
 }
 
 /** Rows of a Markdown table, the first one being its head. */

@@ -46,7 +46,7 @@ export async function killRun({ slot, program }: Ground, name: string, point?: P
   try {
     child = fork(program, { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
     const own = point?.when === 'amid' ? undefined : point
-    const task: Task = { place: { ...place, s3: { ...place.s3, endpoint: proxy.url } }, scenario: name.replace('table/', ''), queue, point: own }
+    const task: Task = { place: { ...place, s3: { ...place.s3, endpoint: proxy.url } }, scenario: name.replace(/^.*\//, ''), queue, point: own }
     const ended = await followed(child, task, () => {
       counting = true
     })

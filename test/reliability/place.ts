@@ -9,6 +9,8 @@ import { Person } from './person'
 export interface Place {
   /** The address of a database of its own. */
   readonly database: string
+  /** The address of a Redis, where there is one. */
+  readonly redis?: string
   readonly s3: Pick<S3Server, 'endpoint' | 'accessKeyId' | 'secretAccessKey'>
   readonly bucket: string
   /** Below which its objects lie. */

@@ -19,7 +19,7 @@ export async function recover(
   kind: QueueKind = 'process',
   failed?: 'and try failed ones again',
 ): Promise<string[]> {
-  const queue = openQueue(kind, place.database)
+  const queue = openQueue(kind, place)
   const attachments = new Attachments({ staging, storage, background: queue.background, retry: { attempts: 5, backoff: () => 5 } })
   await attachments.connect(dataSource)
   try {

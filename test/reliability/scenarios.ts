@@ -3,7 +3,7 @@ import type { EntityManager } from 'typeorm'
 import type { Attachments, Storage } from '../../src'
 import { bytesOf } from './bytes'
 import { Person, type Property, person } from './person'
-import type { QueueKind } from './queue'
+import { durableQueues, type QueueKind } from './queue'
 import type { Weather } from './wrapped'
 
 /**
@@ -208,10 +208,13 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
 /** Those that are run once more with a queue that outlives its workers. */
 const queued = ['attach', 'replace', 'replace-processing', 'remove', 'remove-processing']
 
-/** `table/attach` is `attach` with jobs in a table. */
-export const scenarioNames: readonly string[] = [...Object.keys(scenarios), ...queued.map((name) => `table/${name}`)]
+/** `graphile/attach` is `attach` with jobs in Graphile Worker. */
+export const scenarioNames: readonly string[] = [
+  ...Object.keys(scenarios),
+  ...durableQueues.flatMap((kind) => queued.map((name) => `${kind}/${name}`)),
+]
 
 export function scenarioOf(name: string): { scenario: Scenario; queue: QueueKind } {
   const [last, kind] = name.split('/').reverse()
-  return { scenario: scenarios[last ?? ''] as Scenario, queue: kind === 'table' ? 'table' : 'process' }
+  return { scenario: scenarios[last ?? ''] as Scenario, queue: durableQueues.find((durable) => durable === kind) ?? 'process' }
 }

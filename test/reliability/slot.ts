@@ -12,6 +12,7 @@ export interface Servers {
   /** The address of the PostgreSQL server's own database. */
   readonly postgres: string
   readonly s3: Place['s3']
+  readonly redis?: string
 }
 
 /** A database and a bucket, for one run after the other. */
@@ -23,7 +24,7 @@ export interface Slot {
   close(): Promise<void>
 }
 
-export async function openSlot({ postgres, s3 }: Servers): Promise<Slot> {
+export async function openSlot({ postgres, s3, redis }: Servers): Promise<Slot> {
   const name = `runs_${randomBytes(6).toString('hex')}`
   await createDatabase(postgres, name)
   const url = new URL(postgres)
@@ -41,8 +42,8 @@ export async function openSlot({ postgres, s3 }: Servers): Promise<Slot> {
   let runs = 0
   return {
     async freshPlace() {
-      await watch.query('TRUNCATE person; DROP TABLE IF EXISTS jobs')
-      return { database: url.href, s3, bucket, prefix: `run-${++runs}/`, staging: await mkdtemp(join(tmpdir(), 'attachments-run-')) }
+      await watch.query('TRUNCATE person; DROP TABLE IF EXISTS jobs; DROP SCHEMA IF EXISTS graphile_worker CASCADE')
+      return { database: url.href, redis, s3, bucket, prefix: `run-${++runs}/`, staging: await mkdtemp(join(tmpdir(), 'attachments-run-')) }
     },
     async settled() {
       const others = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`

@@ -61,7 +61,7 @@ export async function soak(servers: Servers, { operations, clients, kills, seed,
   const proxy = await startFaultProxy(place.s3.endpoint, weather.rule)
   const exposed = { ...place, s3: { ...place.s3, endpoint: proxy.url }, timeout: 1_500 }
   const open = await openPlace(exposed)
-  const queue = openQueue('table', place.database)
+  const queue = openQueue('table', place)
   const attachments = new Attachments({ staging: open.staging, storage: open.storage, background: queue.background })
   await attachments.connect(open.dataSource)
   const crew = new Crew(program, exposed, 2)

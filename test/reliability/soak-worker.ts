@@ -6,7 +6,7 @@ import { openQueue } from './queue'
 /** Takes jobs until it is told to stop, or killed. It looks for lost ones far too early, so that jobs have twins. */
 async function work(place: Place): Promise<void> {
   const { dataSource, staging, storage, close } = await openPlace(place)
-  const queue = openQueue('table', place.database)
+  const queue = openQueue('table', place)
   const attachments = new Attachments({ staging, storage, background: queue.background, retry: { attempts: 5, backoff: (attempt) => 20 * attempt } })
   await attachments.connect(dataSource)
   const worker = await attachments.work({ concurrency: 3 })

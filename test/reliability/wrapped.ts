@@ -38,6 +38,9 @@ export function countedBackground(inner: BackgroundAdapter, calls: Calls, weathe
     ...inner,
     ...(inner.start && { start: (perform) => inner.start?.(counted(perform)) }),
     ...(inner.work && { work: (perform, options) => inner.work!(counted(perform), options) }),
+    ...(inner.enqueueWithin && {
+      enqueueWithin: async (jobs, query, database) => weather.losesJobs || (inner.enqueueWithin?.(jobs, query, database) ?? false),
+    }),
     enqueue: async (job, sending) => {
       if (!weather.losesJobs) await calls.around('enqueue', () => inner.enqueue(job, sending))
     },
