@@ -11,6 +11,7 @@ import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import type { Sharp } from 'sharp'
+import sharp from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { RefusedFileError, StorageError, UsageError } from '../src/errors'
 import { accepts, contentTypeOf } from '../src/file/content-type'
@@ -201,6 +202,15 @@ describe('the content type', () => {
   it.each(cases)('of %s', async (_what, head, fileName, type, hint) => {
     const bytes = await head()
     expect(await contentTypeOf(Buffer.from(bytes as Buffer), fileName, hint)).toBe(type)
+  })
+
+  it('is that of a TIFF whose directory stands at its end, of which the head says only that', async () => {
+    const noise = { type: 'gaussian', mean: 128, sigma: 30 } as const
+    const bytes = await sharp({ create: { width: 200, height: 200, channels: 3, background: '#fff', noise } })
+      .tiff({ compression: 'none' })
+      .toBuffer()
+    expect(await contentTypeOf(bytes.subarray(0, 4096), 'scan')).toBe('image/tiff')
+    expect(await contentTypeOf(Buffer.concat([Buffer.from('II*\0'), Buffer.alloc(4092)]), 'scan')).not.toBe('image/tiff')
   })
 
   it.each(['é', '文', '😀'])('of text that is cut in the middle of %s at the end of its head', async (character) => {

@@ -14,7 +14,7 @@ const textual = /^text\/|[/+](json|xml|yaml|javascript|x-ndjson|sql|rtf)$/
  * @param hint what the developer says it is; never what a client says
  */
 export async function contentTypeOf(head: Uint8Array, fileName: string, hint?: string): Promise<string> {
-  const found = await fileTypeFromBuffer(head)
+  const found = (await fileTypeFromBuffer(head)) ?? laterTiff(head)
   const type = found?.mime.split(';')[0] ?? unknown
   if (type !== unknown && type !== 'application/xml') return aliases[type] ?? type
   if (looksLikeSvg(head)) return 'image/svg+xml'
@@ -22,6 +22,15 @@ export async function contentTypeOf(head: Uint8Array, fileName: string, hint?: s
   const named = hint ?? (lookup(fileName) || (found ? type : 'text/plain'))
   // a picture is one by its bytes alone: calling text `image/svg+xml` or `.png` does not make it one
   return textual.test(named) && !named.startsWith('image/') ? named : found ? type : 'text/plain'
+}
+
+/** A TIFF whose directory lies beyond the head, as libvips writes it. By its first eight bytes, TIFF 6.0, section 2. */
+function laterTiff(head: Uint8Array): { mime: string } | undefined {
+  const bytes = Buffer.from(head.buffer, head.byteOffset, head.length)
+  const order = bytes.toString('latin1', 0, 4)
+  if (bytes.length < 8 || !['II*\0', 'MM\0*'].includes(order)) return undefined
+  const directory = order === 'II*\0' ? bytes.readUInt32LE(4) : bytes.readUInt32BE(4)
+  return directory >= bytes.length ? { mime: 'image/tiff' } : undefined
 }
 
 /** Other names under which file-type reports what everybody calls otherwise. */
