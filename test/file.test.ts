@@ -10,8 +10,7 @@ import { buffer } from 'node:stream/consumers'
 import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
-import type { Sharp } from 'sharp'
-import sharp from 'sharp'
+import sharp, { type Sharp } from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { RefusedFileError, StorageError, UsageError } from '../src/errors'
 import { accepts, contentTypeOf } from '../src/file/content-type'
@@ -210,7 +209,6 @@ describe('the content type', () => {
       .tiff({ compression: 'none' })
       .toBuffer()
     expect(await contentTypeOf(bytes.subarray(0, 4096), 'scan')).toBe('image/tiff')
-    expect(await contentTypeOf(Buffer.concat([Buffer.from('II*\0'), Buffer.alloc(4092)]), 'scan')).not.toBe('image/tiff')
   })
 
   it.each(['é', '文', '😀'])('of text that is cut in the middle of %s at the end of its head', async (character) => {
