@@ -41,6 +41,9 @@ export interface Setup {
 
 type Enqueue = (job: Job) => Promise<unknown>
 
+/** For how long a process with a queue of its own may be behind. Milliseconds. */
+const longestBacklog = 24 * 60 * 60_000
+
 /** What there is between `connect()` and `close()`: the lifecycle, tied to one data source. */
 export class Connection {
   readonly intents = intents()
@@ -95,14 +98,16 @@ export class Connection {
 
   /** What a queue brings. */
   async perform(given: unknown, attempt: number, told?: (progress: Progress) => void): Promise<JobReport> {
-    if (this.closing) return this.#handBack(given)
+    // jobs that run in this process end with it: whoever comes next is to find them at once
+    const here = this.setup.background.start !== undefined
+    if (this.closing && here) return this.#handBack(given)
     try {
       return await perform(given, attempt, this.ports(), told)
     } catch (error) {
       // a queue of this process brings nothing to another worker
-      if (error instanceof NotHere && this.setup.background.start) return this.#handBack(given)
+      if (error instanceof NotHere && here) return this.#handBack(given)
       // and it will not come again
-      const job = this.closing && error instanceof TryLater ? checkJob(given) : undefined
+      const job = this.closing && here && error instanceof TryLater ? checkJob(given) : undefined
       if (job?.kind === 'process') await handBack(job, this.ports())
       throw error
     }
@@ -140,12 +145,15 @@ export class Connection {
 
   ports(run = this.#run): Ports {
     const { binding, setup } = this
+    const { background, retry } = setup
+    // whoever has a queue of his own works on it when he has time, whatever others may find meanwhile
+    const elsewhere = background.work && !background.start ? retry.elsewhere : Math.max(retry.elsewhere, longestBacklog)
     return {
       rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run),
       staging: setup.staging,
       storage: (name) => setup.storage(name),
       definition: (entity, attachment) => binding.find(entity, attachment).definition,
-      retry: setup.retry,
+      retry: { ...retry, elsewhere },
       now: () => new Date(),
       every(interval, task) {
         const timer = setInterval(task, interval)

@@ -68,6 +68,16 @@ describe('sources', () => {
     expect(staged.filter((file) => file.endsWith('/original'))).toHaveLength(1)
   })
 
+  it('reads nothing back from a staging that is far away to tell what a picture is', async () => {
+    const staging = memoryStorage()
+    const { attachments } = await world([User], { staging: { ...staging, read: () => Promise.reject(new Error('far away')) } })
+    const user = new User()
+    for (const bytes of [await photo, await png(300, 200)]) {
+      await attachments.attach(user, 'avatar', bytes)
+      expect(user.avatar).toMatchObject({ width: 300, height: 200 })
+    }
+  })
+
   it('copies a file that is attached elsewhere', async () => {
     const { dataSource, attachments, storage } = await world([User])
     const one = new User()

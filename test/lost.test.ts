@@ -1,7 +1,18 @@
 import 'reflect-metadata'
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { beforeEach, expect, it } from 'vitest'
-import { type Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError, TryLater } from '../src'
+import {
+  type Attached,
+  Attachment,
+  Attachments,
+  type BackgroundAdapter,
+  diskStorage,
+  inProcessBackground,
+  memoryStorage,
+  type ProcessJob,
+  StorageError,
+  TryLater,
+} from '../src'
 import { door, scribe, watched } from './support/doubles'
 import { database, heldBackground, type World, world } from './support/world'
 
@@ -47,6 +58,23 @@ it('lost jobs are found again by the next process, once, and only when they are 
   for (const report of reports) expect((await fresh(here, report)).scan.processing).toBe(false)
   expect(here.storage.objects.size).toBe(6)
   expect(await next.requeueLost({ olderThan: 0 })).toBe(0)
+  await next.close()
+})
+
+it('a look for lost jobs ends although all that it finds is handed back at once', async () => {
+  const here = await world([Report], { background: heldBackground() })
+  for (let count = 0; count < 120; count++) await saved(here)
+  await here.attachments.close()
+  const handBack = (version: string) =>
+    here.dataSource.query('UPDATE report SET scan_attempted_at = $1 WHERE scan_version = $2', [new Date(0), version])
+  const background: BackgroundAdapter = { enqueue: async (job) => void (await handBack((job as ProcessJob).version)) }
+  const next = new Attachments({ staging: diskStorage({ root: here.staging }), storage: here.storage, background })
+  await next.connect(here.dataSource)
+  expect(await next.requeueLost({ olderThan: -1_000 })).toBe(120)
+  // what comes back to the front hides some of the rest, until the next look
+  const again = await next.requeueLost({ olderThan: -1_000 })
+  expect(again).toBeGreaterThanOrEqual(100)
+  expect(again).toBeLessThanOrEqual(120)
   await next.close()
 })
 

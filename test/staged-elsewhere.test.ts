@@ -6,7 +6,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DataSource, type DataSourceOptions, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished, vi } from 'vitest'
-import { type Attached, Attachment, diskStorage, inlineBackground, memoryStorage } from '../src'
+import { type Attached, Attachment, type BackgroundAdapter, diskStorage, inlineBackground, memoryStorage, NotHere } from '../src'
 import { type Machine, type OpenMachine, openMachine } from './reliability/machine'
 import { Person, person } from './reliability/person'
 import type { Place } from './reliability/place'
@@ -89,7 +89,7 @@ describe('web and worker in two processes', { timeout: 60_000 }, () => {
     const { processing, attemptedAt, meta } = await avatar()
     expect([processing, meta?.begun]).toEqual([true, undefined])
     // when it is due again: until then nobody calls it lost
-    expect(Number(attemptedAt)).toBeGreaterThanOrEqual(Date.parse(meta?.elsewhere as string) + 500)
+    expect(Number(attemptedAt)).toBeGreaterThanOrEqual(Date.parse(meta?.elsewhere?.since as string) + 500)
     const right = await worker(place, { root: here })
     await expect.poll(async () => (await avatar()).processing, { timeout: 40_000 }).toBe(false)
     expect(await avatar()).toMatchObject({ error: null })
@@ -134,7 +134,7 @@ class User {
 }
 
 /** Two programs on one database and one storage, each with a queue and a staging of its own. */
-async function twoMachines({ inline = false } = {}) {
+async function twoMachines({ inline = false, shared = false } = {}) {
   const first = await database([User])
   const second = await new DataSource({ ...first.options, synchronize: false } as DataSourceOptions).initialize()
   onTestFinished(() => second.destroy())
@@ -145,7 +145,12 @@ async function twoMachines({ inline = false } = {}) {
     write: async (...all: Parameters<typeof storage.write>) => (weather.down ? Promise.reject(new Error('down')) : storage.write(...all)),
   }
   const machine = async (dataSource: DataSource) => {
-    const [root, background] = [await folder(), heldBackground()]
+    const [root, held] = [await folder(), heldBackground()]
+    const work: BackgroundAdapter['work'] = async (perform) => {
+      held.start?.(perform)
+      return { stop: async () => undefined }
+    }
+    const background = shared ? { ...held, start: undefined, work } : held
     const options = { dataSource, storage: failing, staging: diskStorage({ root }), retry: { attempts: 1 } }
     return { ...(await world([User], { ...options, background: inline ? inlineBackground() : background })), background, root }
   }
@@ -166,13 +171,31 @@ describe('web and worker with separate folders', () => {
     for (let time = 0; time < 3; time++) {
       expect(await there.attachments.requeueLost({ olderThan: -1_000 })).toBe(1)
       await there.background.run()
-      expect(await avatar()).toMatchObject({ processing: true, error: null, attemptedAt: new Date(0), meta: { elsewhere: expect.any(String) } })
+      expect(await avatar()).toMatchObject({ processing: true, error: null, attemptedAt: new Date(0), meta: { elsewhere: { times: time + 1 } } })
     }
     expect(warned).toHaveBeenCalledOnce()
     expect(await here.attachments.requeueLost()).toBe(1)
     await here.background.run()
     expect(await avatar()).toMatchObject({ processing: false, error: null })
     expect((await avatar()).meta).not.toHaveProperty('area')
+  })
+
+  it.each([
+    ['a long wait in a queue, in which it was offered seldom, is none', 60 * 60_000, 3, true],
+    ['and for how long it was offered again and again is one', 60 * 60_000, 30, false],
+    ['and how often it was offered within a short time is none', 1_000, 30, true],
+  ])('and a queue for both: %s', async (_, ago, times, processing) => {
+    const { here, there, avatar } = await twoMachines({ shared: true })
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+    onTestFinished(() => warned.mockRestore())
+    const { meta } = await avatar()
+    const elsewhere = { since: new Date(Date.now() - ago), times }
+    await here.dataSource.query('UPDATE "user" SET avatar_meta = $1', [JSON.stringify({ ...meta, elsewhere })])
+    there.background.jobs.push(...here.background.jobs)
+    await there.attachments.work()
+    await there.background.run().catch((error) => expect(error).toBeInstanceOf(NotHere))
+    expect((await avatar()).processing).toBe(processing)
+    expect((await avatar()).error?.code).toBe(processing ? undefined : 'staged_elsewhere')
   })
 
   it('and no queue at all: a retry on the wrong machine leaves the job to the right one', async () => {

@@ -47,8 +47,8 @@ export interface Meta {
   readonly begun?: number
   /** Where it is staged, as long as it is. */
   readonly area?: StagedAt
-  /** Since when its job has come only to workers that do not see that. ISO 8601. */
-  readonly elsewhere?: string
+  /** Since when its job has come only to workers that do not see that, in ISO 8601, and how often. */
+  readonly elsewhere?: { readonly since: string; readonly times: number }
 }
 
 /** By name. */

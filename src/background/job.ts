@@ -58,7 +58,9 @@ export type Job = ProcessJob | DeleteJob
 export function keyOf(job: Job): string {
   const name = `${job.entity}.${job.attachment}`
   if (job.kind === 'process') return `${name}/${job.version}`
-  return `${name}/${job.note ?? `${job.at}/${job.rows[0]?.files[0]?.version}`}`
+  // what a job may still be writing is deleted by a job of its own, beside that for the rest of the same version
+  const [file] = job.rows[0]?.files ?? []
+  return `${name}/${job.note ?? `${job.at}/${file?.version}${file?.unfinished ? '-unfinished' : ''}`}`
 }
 
 /**

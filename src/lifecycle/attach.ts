@@ -104,7 +104,7 @@ async function identify(
     )
   }
   if (cutShort) throw new RefusedFileError('corrupt_image', `the picture '${fileName}' ends before it is whole: it was cut off on its way`)
-  const found = processor.reads(contentType) ? await processor.identify?.(input(contentType)) : undefined
+  const found = processor.reads(contentType) ? await processor.identify?.({ ...input(contentType), head }) : undefined
   return { contentType, width: found?.width, height: found?.height }
 }
 

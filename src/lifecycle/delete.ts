@@ -7,7 +7,7 @@ import { unsavedLifetime } from './sweep'
 
 /**
  * Deletes what was detached or removed, but nothing that its row refers to: then the transaction did not hold. Its note stays as
- * long as a job may still be writing what was deleted.
+ * long as a job may be writing what is to be deleted; another transaction may have written the same one.
  */
 export async function deleteLeft(job: DeleteJob, ports: Ports): Promise<void> {
   const { entity, attachment } = job
@@ -19,8 +19,9 @@ export async function deleteLeft(job: DeleteJob, ports: Ports): Promise<void> {
     doomed.push(...unreferred(keepsFiles !== 'never' && record !== undefined ? stagedOnly(files) : files, record))
   }
   await deleteFiles(doomed, ports)
+  const unfinished = job.rows.some(({ files }) => files.some(({ unfinished }) => unfinished))
   const over = ports.now().getTime() - Date.parse(job.at) > unsavedLifetime
-  if (over || !doomed.some(({ unfinished, keys }) => unfinished && keys.length > 0)) await forgetNote(job.note, ports.staging)
+  if (over || !unfinished) await forgetNote(job.note, ports.staging)
 }
 
 /** Deletes files, wherever they are: as few requests as can be. */

@@ -11,6 +11,8 @@ import { warn } from './send'
 /** How soon a job that landed on the wrong machine is offered again: at first, and at most. Milliseconds. */
 const soon = 1_000
 const latest = 30_000
+/** How often it has to be offered before nobody is to come: time alone may pass in a long queue. */
+const offers = 20
 
 /**
  * Where this machine stages files, to be recorded with one: so that another can tell whether it sees it. Undefined where the staging
@@ -30,13 +32,13 @@ export async function checkStagedHere(ref: AttachmentRef, row: FencedRow, { stag
   const why = await elsewhere(ref, record, staging)
   if (!why) return
   const time = now().getTime()
-  const waited = record.meta.elsewhere === undefined ? 0 : time - Date.parse(record.meta.elsewhere)
+  const { since, times } = record.meta.elsewhere ?? { since: now().toISOString(), times: 0 }
+  const waited = time - Date.parse(since)
   const error = new UsageError('staged_elsewhere', why)
-  if (waited >= retry.elsewhere) throw error
-  const delay = Math.min((soon + waited / 4) * (0.5 + Math.random()), latest, retry.elsewhere - waited)
-  const since = new Date(time - waited).toISOString()
-  await row.change(({ meta }) => ({ attemptedAt: new Date(time + delay), meta: { ...meta, elsewhere: meta.elsewhere ?? since } }))
-  if (waited === 0) warn(`${why}. Its job waits for a worker that sees it, for ${retry.elsewhere / 1_000} s at most`)
+  if (waited >= retry.elsewhere && times >= offers) throw error
+  const delay = Math.min((soon + waited / 4) * (0.5 + Math.random()), latest, retry.elsewhere / offers)
+  await row.change(({ meta }) => ({ attemptedAt: new Date(time + delay), meta: { ...meta, elsewhere: { since, times: times + 1 } } }))
+  if (times === 0) warn(`${why}. Its job waits for a worker that sees it, for ${retry.elsewhere / 1_000} s at most`)
   throw new NotHere(delay, error)
 }
 

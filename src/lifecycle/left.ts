@@ -1,4 +1,4 @@
-import { type AttachmentRecord, filesOf } from '../attachment/record'
+import { type AttachmentRecord, filesOf, newVersion } from '../attachment/record'
 import type { AttachmentRef } from '../attachment/rows'
 import { type DeleteJob, type LeftFiles, noteFolder, type VersionFiles } from '../background/job'
 
@@ -42,7 +42,7 @@ export function deleteJobs(lefts: readonly Left[], now: Date): DeleteJob[] {
     const name = `${entity}.${attachment}`
     let open = room.get(name)
     if (!open || open.keys + keys > mostKeys) {
-      open = { job: { kind: 'delete', entity, attachment, rows: [], note: noteKey(`${finished[0]?.version}-finished`), at }, keys: 0 }
+      open = { job: { kind: 'delete', entity, attachment, rows: [], note: noteKey(`${finished[0]?.version}-${newVersion()}`), at }, keys: 0 }
       jobs.push(open.job)
       room.set(name, open)
     }
@@ -52,7 +52,10 @@ export function deleteJobs(lefts: readonly Left[], now: Date): DeleteJob[] {
   return jobs
 }
 
-/** Where the note of a job stands that deletes this version, among others perhaps. */
+/**
+ * Where the note stands of what a job may still be writing: that job ends it, whoever wrote it. What is finished has notes of its own for
+ * each transaction, so that none strikes out what another has written down.
+ */
 export function noteKey(version: string): string {
   return `${noteFolder}${version}.json`
 }

@@ -1,5 +1,6 @@
-import type { FoundRow } from '../attachment/rows'
+import type { Attempted, FoundRow } from '../attachment/rows'
 import type { Job } from '../background/job'
+import { handedBack } from './hand-back'
 import { lostDeletes } from './notes'
 import { processJob } from './plan'
 import type { Ports } from './ports'
@@ -12,8 +13,9 @@ export interface AttachmentName {
 
 const batch = 100
 
-/** No attempt is due so far ahead: a clock was wrong when that was written. Milliseconds. */
-const farAhead = 24 * 60 * 60_000
+/** No attempt is due later: a clock was wrong when that was written. And no time zone makes of what was handed back something else. */
+const aDayAfter = (date: Date) => new Date(date.getTime() + 24 * 60 * 60_000)
+const earliest = (one: Date, other: Date) => (one < other ? one : other)
 
 /**
  * Enqueues again what was not touched for `olderThan` milliseconds, its job being lost: rows that are processing, and
@@ -27,9 +29,9 @@ export async function requeueLost(
   enqueue: (job: Job) => Promise<unknown>,
 ): Promise<number> {
   const before = new Date(now().getTime() - olderThan)
-  const after = new Date(now().getTime() + farAhead)
   let found = 0
 
+  /** False where somebody else was faster. */
   async function claim({ ref, record }: FoundRow): Promise<boolean> {
     const fence = { version: record.version, processing: true, attemptedAt: record.attemptedAt }
     if (!(await rows.update(ref, fence, { attemptedAt: now() }))) return false
@@ -38,16 +40,22 @@ export async function requeueLost(
     return true
   }
 
-  for (const { entity, attachment } of attachments) {
-    for (const attempted of [{ before }, { after }]) {
-      for (let more = true; more; ) {
-        const lost = await rows.processing(entity, attachment, attempted, batch)
-        let claimed = 0
-        for (const row of lost) if (await claim(row)) claimed++
-        // where all were claimed by others, they go on with the next
-        more = lost.length === batch && claimed > 0
-      }
+  async function claimAll({ entity, attachment }: AttachmentName, attempted: Attempted, isNew: (version: string) => boolean): Promise<void> {
+    for (let more = true; more; ) {
+      const lost = await rows.processing(entity, attachment, attempted, batch)
+      let claimed = 0
+      for (const row of lost) if (isNew(row.record.version) && (await claim(row))) claimed++
+      // where all were claimed by others, they go on with the next
+      more = lost.length === batch && claimed > 0
     }
+  }
+
+  for (const name of attachments) {
+    // what this very process hands back is found again at once, and is then left to the next look
+    const seen = new Set<string>()
+    await claimAll(name, { before: earliest(before, aDayAfter(handedBack)) }, (version) => !seen.has(version) && seen.add(version).size > 0)
+    await claimAll(name, { before, after: aDayAfter(handedBack) }, (version) => !seen.has(version))
+    await claimAll(name, { after: aDayAfter(now()) }, () => true)
   }
   for await (const job of lostDeletes(before, staging)) {
     await enqueue(job)

@@ -5,7 +5,7 @@ import { applyGeometry, type Fit, parseGeometry, type Size } from '../style/geom
 import type { Format, Style } from '../style/style'
 import { memoryFor, pictureRoom } from './memory'
 import { type Original, openOriginal } from './original'
-import type { Identified, Made, Processor } from './processor'
+import type { Identified, Made, Processor, ProcessorInput } from './processor'
 
 export interface ImageProcessorOptions {
   /** Pictures of more pixels are refused before they are decoded. Default 268,402,689 (16,383 squared), which is sharp's. */
@@ -50,8 +50,7 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
     formatFor: (contentType) => readable[contentType],
 
     async identify(input) {
-      const original = await openOriginal(input)
-      const metadata = await describe(original.source, options).finally(original.close)
+      const metadata = await identified(input, options)
       const { width, height } = metadata.autoOrient
       const contentType = typeOf(metadata)
       if (contentType !== input.contentType) {
@@ -80,6 +79,16 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
       }
     },
   }
+}
+
+/** By its beginning, where the rest would have to be fetched; that is not enough for every form. */
+async function identified(input: ProcessorInput, options: SharpOptions): Promise<Metadata> {
+  if (input.path === undefined && input.head) {
+    const metadata = await describe(Buffer.from(input.head), options).catch(() => undefined)
+    if (metadata) return metadata
+  }
+  const { source, close } = await openOriginal(input)
+  return describe(source, options).finally(close)
 }
 
 /** Makes each style from the same pixels, and yields it as soon as it exists. */

@@ -7,6 +7,8 @@ export interface ProcessorInput {
   readonly contentType: string
   /** Where it lies on this machine, if it does; prefer it to `open()`. */
   readonly path?: string
+  /** The first 64 KiB, where they are at hand: often enough to tell what it is. */
+  readonly head?: Uint8Array
   open(): Promise<Readable>
 }
 

@@ -125,6 +125,12 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: partsAtOnce }).done()
   }
 
+  /** Whether both clients find a bucket at the same address; no, where one of them cannot say. */
+  async function sameServer(source: Made): Promise<boolean> {
+    const addresses = Promise.all([source.address(), addressOf(client, source.bucket)])
+    return addresses.then(([theirs, ours]) => theirs === ours).catch(() => false)
+  }
+
   const storage: Storage = {
     async prepare() {
       if (base === undefined) base = await address()
@@ -187,7 +193,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
         if (!source || info.size === undefined) return false
         // not every server gives a copy the tags that it should have
         if (headers?.Tagging || source.headers?.Tagging) return false
-        if (source.client !== client && (await source.address()) !== (await addressOf(client, source.bucket))) return false
+        if (source.client !== client && !(await sameServer(source))) return false
         const place = { Bucket: source.bucket, Key: source.prefix + fromKey }
         return copyOnServer(timed, place, { ...placeOf(key), ...headersOf(info), ...headers }, info.size)
       }),

@@ -201,8 +201,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'lost jobs are not looked for',
     file: 'requeue.ts',
-    find: 'for (const row of lost) if (await claim(row)) claimed++',
-    replace: 'for (const row of lost) if (row.record.error && (await claim(row))) claimed++',
+    find: 'if (isNew(row.record.version) && (await claim(row))) claimed++',
+    replace: 'if (row.record.error && (await claim(row))) claimed++',
   },
   {
     name: 'notes are not looked for',

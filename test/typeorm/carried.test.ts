@@ -2,6 +2,7 @@ import 'reflect-metadata'
 import { Column, type DataSource, Entity, type EntityManager, PrimaryGeneratedColumn } from 'typeorm'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { type Attached, Attachment, type BackgroundAdapter, type Job, type Sending } from '../../src'
+import { keyOf } from '../../src/background/job'
 import { databases } from '../support/databases'
 import { scribe } from '../support/doubles'
 import { database, world } from '../support/world'
@@ -189,6 +190,13 @@ describe('a job is sent', () => {
     expect(keys[1]).toBe(keys[0])
     expect(new Set(keys).size).toBe(keys.length - 1)
   })
+})
+
+it('has another key for what a job may still be writing than for the rest of its version', () => {
+  const file = { version: 'v', storage: 'default', keys: ['a'], staged: [] }
+  const job = { kind: 'delete', entity: 'User', attachment: 'avatar', note: null, at: '2026-11-21T12:00:00.000Z' } as const
+  const keys = [file, { ...file, unfinished: true as const }].map((one) => keyOf({ ...job, rows: [{ id: { id: 1 }, files: [one] }] }))
+  expect(new Set(keys).size).toBe(2)
 })
 
 describe('work()', () => {
