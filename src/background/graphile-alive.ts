@@ -104,6 +104,8 @@ async function bury(missedBefore: readonly string[], ask: Ask, sql: GraphileSql)
   const dead = missed.filter((id) => missedBefore.includes(id))
   if (dead.length > 0) {
     await ask('BEGIN')
+    // who else would bury them waits, and finds them buried: an attempt is taken off once
+    await ask(sql.oneAtATime)
     const [held] = await ask<{ ids: string[] }>(sql.heldBy, [dead])
     await ask(sql.unlock, [dead])
     await ask(sql.uncount, [held?.ids])

@@ -78,6 +78,9 @@ export function graphileSql(name: string) {
         SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = ${mark}
         AND objid = hashtext(locked_by)::oid AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`,
 
+    /** Until the end of the transaction nobody else buries anybody. */
+    oneAtATime: `SELECT pg_advisory_xact_lock(${mark})`,
+
     /** $1: workers. Ids of their jobs, as one list. */
     heldBy: `SELECT ARRAY(SELECT id FROM ${jobs} WHERE locked_by = ANY($1) AND attempts < max_attempts) AS ids`,
 
