@@ -26,15 +26,23 @@ export async function serveHealth(port: number, status: () => Promise<Status>): 
   return (server.address() as AddressInfo).port
 }
 
-/** Whether a database answers in time. */
-export async function answers(dataSource: DataSource): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, patience, false)
-  })
-  const asked = dataSource.query('SELECT 1').then(
-    () => true,
-    () => false,
-  )
-  return Promise.race([asked, late]).finally(() => clearTimeout(timer))
+/** Asks a database whether it answers in time. Who asks while a question is under way hears its answer: all take one connection. */
+export function asking(dataSource: DataSource): () => Promise<boolean> {
+  let asked: Promise<boolean> | undefined
+  return () => {
+    asked ??= dataSource
+      .query('SELECT 1')
+      .then(
+        () => true,
+        () => false,
+      )
+      .finally(() => {
+        asked = undefined
+      })
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<false>((resolve) => {
+      timer = setTimeout(resolve, patience, false)
+    })
+    return Promise.race([asked, late]).finally(() => clearTimeout(timer))
+  }
 }
