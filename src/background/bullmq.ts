@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Job as Carried, DelayedError, Queue, UnrecoverableError, Worker, type WorkerOptions } from 'bullmq'
 import { messageOf } from '../errors'
 import { type BackgroundAdapter, type JobReport, NotHere, type Perform, TryLater } from './adapter'
-import { checkJob, type Job } from './job'
+import type { Job } from './job'
 
 export interface BullmqOptions {
   /** Yours, on whatever it is connected to. It carries what is sent to `'default'`, and stays open. */
@@ -35,6 +35,8 @@ export function bullmqBackground({ queue, worker: chosen }: BullmqOptions): Back
   /** Ours, by their names. */
   const queues = new Map<string, AnyQueue>()
   const stops = new Set<() => Promise<void>>()
+  /** Names of those that hold jobs of others, too. */
+  const shared = new Set<string>()
   /** Jobs that were handed over and not taken yet, the oldest first: BullMQ keeps them in memory while Redis is away. */
   const untaken = new Set<{ readonly since: number }>()
 
@@ -53,7 +55,7 @@ export function bullmqBackground({ queue, worker: chosen }: BullmqOptions): Back
   function startWorker(name: string, perform: Perform, concurrency: number): () => Promise<void> {
     const running = new Set<Promise<unknown>>()
     const process = (job: Carried, token?: string) => {
-      const ended = carryOut(job, token, perform).finally(() => running.delete(ended))
+      const ended = (isOurs(job) ? carryOut(job, token, perform) : leaveAlone(job, token)).finally(() => running.delete(ended))
       running.add(ended)
       return ended
     }
@@ -63,6 +65,13 @@ export function bullmqBackground({ queue, worker: chosen }: BullmqOptions): Back
     const options = { ...opts, ...times, ...chosen, connection, concurrency, maxStalledCount: deaths, settings, skipWaitingForReady: false }
     const worker = new Worker(name, process, options, backendFactory).on('error', tell)
     return () => end(worker, running)
+  }
+
+  function leaveAlone(job: Carried, token?: string): Promise<never> {
+    if (!shared.has(job.queueName))
+      warn(`the queue ${job.queueName} holds jobs that are none of attachments. They are put back; give ours a queue of their own`)
+    shared.add(job.queueName)
+    return putBack(job, token, pause)
   }
 
   return {
@@ -113,25 +122,25 @@ function titleOf({ entity, attachment, kind }: Job): string {
 
 /** Performs a job, and tells BullMQ by errors of its own what is to become of it. */
 async function carryOut(carried: Carried, token: string | undefined, perform: Perform): Promise<JobReport> {
-  const job = oursIn(carried)
-  if (!job) return putBack(carried, token, pause)
   try {
-    return await perform(job, carried.attemptsMade + 1, (progress) => void carried.updateProgress({ ...progress }).catch(() => undefined))
+    // perform() looks at what it is before anything else
+    return await perform(
+      carried.data as Job,
+      carried.attemptsMade + 1,
+      (progress) => void carried.updateProgress({ ...progress }).catch(() => undefined),
+    )
   } catch (error) {
     if (error instanceof NotHere) return putBack(carried, token, error.delay)
     if (error instanceof TryLater) throw error
-    process.emitWarning(`a job failed outside of its row: ${error}`, 'AttachmentWarning')
+    warn(`a job failed outside of its row: ${error}`)
     throw Object.assign(new UnrecoverableError(messageOf(error)), { cause: error })
   }
 }
 
-/** Of a queue that is shared with others, what is none of our jobs is theirs. */
-function oursIn({ data }: Carried): Job | undefined {
-  try {
-    return checkJob(data)
-  } catch {
-    return undefined
-  }
+/** Of a queue that is shared with others, what says nothing of ours is theirs. Whether a job is complete, whoever performs it will see. */
+function isOurs({ data }: Carried): boolean {
+  const { kind, entity, attachment } = Object(data)
+  return (kind === 'process' || kind === 'delete') && typeof entity === 'string' && typeof attachment === 'string'
 }
 
 /** No attempt is counted. Where Redis does not hear it, the job comes back as that of a worker that died. */
@@ -167,8 +176,14 @@ function teller(): (error: Error) => void {
   return (error) => {
     const text = messageOf(error) || String(Object(error).code)
     const now = performance.now()
-    if (now - (told.get(text) ?? Number.NEGATIVE_INFINITY) < tellAgain) return
+    // many a text has the id of a job in it
+    for (const [old, at] of told) if (now - at >= tellAgain) told.delete(old)
+    if (told.has(text)) return
     told.set(text, now)
-    process.emitWarning(`BullMQ: ${text}`, 'AttachmentWarning')
+    warn(`BullMQ: ${text}`)
   }
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, 'AttachmentWarning')
 }

@@ -30,6 +30,8 @@ export interface Life {
 export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql }): Life {
   const ending = new AbortController()
   const waiting = new Set<() => void>()
+  /** Ends the present connection; none while there is no connection. */
+  let present: AbortController | undefined
   let living = false
   let released = false
 
@@ -42,7 +44,9 @@ export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql 
 
   async function live(): Promise<void> {
     const client = await pool.connect()
+    if (ending.signal.aborted) return client.release()
     const cut = new AbortController()
+    present = cut
     for (const event of ['error', 'end'] as const) client.on(event, () => cut.abort())
     try {
       const ask = asking(client)
@@ -52,9 +56,10 @@ export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql 
         const before = performance.now()
         suspects = await bury(suspects, ask, sql)
         const wait = Math.max(interval, Math.min((performance.now() - before) / share, longestInterval))
-        await sleep(wait, undefined, { signal: AbortSignal.any([ending.signal, cut.signal]) })
+        await sleep(wait, undefined, { signal: cut.signal })
       }
     } finally {
+      present = undefined
       tell(false)
       // not for anybody else: it holds the lock
       client.release(true)
@@ -66,7 +71,7 @@ export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql 
     while (!ending.signal.aborted) {
       await live().catch((error) => {
         const message = `a worker waits for its database: ${messageOf(error)}`
-        if (error.name !== 'AbortError' && message !== told) say(message)
+        if (error.name !== 'AbortError' && !ending.signal.aborted && message !== told) say(message)
         told = message
       })
       await sleep(pause, undefined, { signal: ending.signal }).catch(() => undefined)
@@ -86,7 +91,9 @@ export function alive(id: string, { pool, sql }: { pool: Pool; sql: GraphileSql 
     },
     async end() {
       ending.abort()
-      await life
+      present?.abort()
+      // a silent server may never let it connect
+      if (present) await life
     },
   }
 }
@@ -104,6 +111,8 @@ async function bury(missedBefore: readonly string[], ask: Ask, sql: GraphileSql)
   const dead = missed.filter((id) => missedBefore.includes(id))
   if (dead.length > 0) {
     await ask('BEGIN')
+    // who else would bury them waits, and finds them buried: an attempt is taken off once
+    await ask(sql.oneAtATime)
     const [held] = await ask<{ ids: string[] }>(sql.heldBy, [dead])
     await ask(sql.unlock, [dead])
     await ask(sql.uncount, [held?.ids])

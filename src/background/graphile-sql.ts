@@ -50,12 +50,16 @@ export function graphileSql(name: string) {
 
     /**
      * $1: jobs, by `specsOf()`. One that waits under its key keeps its place, or its delay would begin anew with each look for lost
-     * jobs. One that runs or has failed gives its key to a new one.
+     * jobs. One that runs gives its key to a new one, and one that has failed goes, or each look would leave another.
      */
     add: `
-      SELECT FROM ${schema}.add_jobs(ARRAY(
-        SELECT ROW(task, payload, NULL, clock_timestamp() + delay * interval '1 ms', attempts, key, priority, NULL)::${schema}.job_spec
-        FROM json_to_recordset($1::json) AS job (key text, task text, payload json, delay float8, priority int, attempts int)), true)`,
+      WITH given AS (
+        SELECT * FROM json_to_recordset($1::json) AS job (key text, task text, payload json, delay float8, priority int, attempts int))
+      SELECT (SELECT count(*) FROM ${schema}.complete_jobs(ARRAY(
+          SELECT id FROM ${jobs} WHERE key IN (SELECT key FROM given) AND attempts >= max_attempts AND locked_by IS NULL))),
+        (SELECT count(*) FROM ${schema}.add_jobs(ARRAY(
+          SELECT ROW(task, payload, NULL, clock_timestamp() + delay * interval '1 ms', attempts, key, priority, NULL)::${schema}.job_spec
+          FROM given), true))`,
 
     /** $4: milliseconds until the next attempt, $5: attempts that count. */
     later: released(`reschedule_jobs(${id}, run_at => clock_timestamp() + $4 * interval '1 ms', attempts => $5)`),
@@ -73,6 +77,9 @@ export function graphileSql(name: string) {
       SELECT DISTINCT locked_by AS id FROM ${jobs} WHERE starts_with(locked_by, '${workerPrefix}') AND NOT EXISTS (
         SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = ${mark}
         AND objid = hashtext(locked_by)::oid AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`,
+
+    /** Until the end of the transaction nobody else buries anybody. */
+    oneAtATime: `SELECT pg_advisory_xact_lock(${mark})`,
 
     /** $1: workers. Ids of their jobs, as one list. */
     heldBy: `SELECT ARRAY(SELECT id FROM ${jobs} WHERE locked_by = ANY($1) AND attempts < max_attempts) AS ids`,

@@ -7,7 +7,7 @@ import { type Crew, hire, logger } from './graphile-crew'
 import { graphileSql, say, specsOf } from './graphile-sql'
 
 export interface GraphileOptions {
-  /** Yours, and it stays open. Each worker keeps a connection, and one for every queue. */
+  /** Yours, and it stays open. Each worker keeps a connection, and one for every queue. Give it a `connectionTimeoutMillis`. */
   readonly pool?: pg.Pool
   /** Instead of a pool, as `postgres://user:password@host/database`. */
   readonly connectionString?: string
@@ -15,8 +15,13 @@ export interface GraphileOptions {
   readonly schema?: string
 }
 
-/** How long a transaction waits to learn whether its database is the queue's. Milliseconds. */
+/**
+ * How long a transaction waits to learn whether its database is the queue's, how long the database may be silent before jobs are
+ * refused, and how long `close()` waits for connections to end. Milliseconds.
+ */
 const patience = 2_000
+/** How long a connection of a pool of ours may take. Milliseconds. */
+const longestConnect = 10_000
 /** For how long a database counts as not the queue's. Milliseconds. */
 const doubtful = 60_000
 /** Until a worker begins anew whose database did not answer. Milliseconds. */
@@ -32,6 +37,8 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
     throw new UsageError('bad_queue', 'graphileBackground() takes either { pool }, a Pool of pg, or { connectionString }')
   const sql = graphileSql(schema)
   const workers = new Set<Worker>()
+  /** Jobs that were handed over and not taken yet, the oldest first. */
+  const untaken = new Set<{ readonly since: number }>()
   /** Which databases hold the queue, and until when that is believed. By `performance.now()`. */
   const verdicts = new WeakMap<Database, { readonly ours: boolean; readonly until: number }>()
   let opened: pg.Pool | undefined
@@ -39,7 +46,7 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
 
   function pool(): pg.Pool {
     if (opened) return opened
-    opened = given ?? new pg.Pool({ connectionString, keepAlive: true })
+    opened = given ?? new pg.Pool({ connectionString, keepAlive: true, connectionTimeoutMillis: longestConnect })
     // a connection that breaks says so once more to whoever uses it next; without a listener it would end the process
     opened.on('error', ignore).on('connect', listen)
     return opened
@@ -48,8 +55,10 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
   /** The place of the queue, once it is installed there. */
   function install(): Promise<string | undefined> {
     installed ??= (async () => {
-      await runMigrations({ pgPool: pool(), schema, logger })
-      return placeIn((await pool().query(sql.place)).rows)
+      // the same, even if it is closed meanwhile
+      const present = pool()
+      await runMigrations({ pgPool: present, schema, logger })
+      return placeIn((await present.query(sql.place)).rows)
     })().catch((error) => {
       installed = undefined
       throw error
@@ -88,12 +97,20 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
     },
 
     async enqueue(job, sending) {
-      await install()
+      const [oldest] = untaken
+      if (oldest && performance.now() - oldest.since > patience) throw new Error('Graphile Worker waits for its database, which does not answer')
+      const one = { since: performance.now() }
+      untaken.add(one)
       try {
-        await pool().query(sql.add, [specsOf([[job, sending]])])
-      } catch (error) {
-        installed = undefined
-        throw error
+        await install()
+        await pool()
+          .query(sql.add, [specsOf([[job, sending]])])
+          .catch((error) => {
+            installed = undefined
+            throw error
+          })
+      } finally {
+        untaken.delete(one)
       }
     },
 
@@ -113,10 +130,12 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
             crew = hire(perform, { pool: pool(), schema, sql, concurrency, queues })
             await crew.ended
           } catch (error) {
+            if (stopping.signal.aborted) return
             const message = `a worker could not begin, and tries again: ${messageOf(error)}`
             if (message !== told) say(message)
             told = message
           }
+          crew = undefined
           await sleep(pause, undefined, { signal: stopping.signal }).catch(ignore)
         }
       }
@@ -125,7 +144,8 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
         async stop() {
           stopping.abort()
           await crew?.stop()
-          await working
+          // without a crew it has nothing to finish, and a silent server may never let it connect
+          if (crew) await working
           workers.delete(worker)
         },
       }
@@ -140,7 +160,7 @@ export function graphileBackground({ pool: given, connectionString, schema = 'gr
       installed = undefined
       // until the end of a pool of ours its connections may break
       if (given) closed?.off('error', ignore).off('connect', listen)
-      else await closed?.end()
+      else if (closed) await Promise.race([closed.end(), sleep(patience, undefined, { ref: false })])
     },
   }
 }

@@ -19,6 +19,8 @@ const mostMessages = 10
 const longestLease = 12 * 3600 - 60
 /** How long any other request may take, the SDK's own retries included. Milliseconds. */
 const patience = 5_000
+/** For how long nothing is sent anew after a delete was refused. Milliseconds. */
+const doubtful = 60_000
 
 /** Where SQS puts what was received too often. */
 export interface Redrive {
@@ -35,7 +37,7 @@ export interface SqsQueue {
   /** Nobody else receives it for so many seconds, from now. */
   keep(message: Received, seconds: number): Promise<void>
   delete(message: Received): Promise<void>
-  /** Sends it anew, as it is or otherwise, since a message cannot be changed. */
+  /** Sends it anew, as it is or otherwise, since a message cannot be changed. Where nothing can be deleted, it comes again itself when it is due. */
   replace(message: Received, by: Carried): Promise<void>
   /** Moves it to where SQS puts such messages itself, its error with it, or else deletes it. Where it is now. */
   bury(message: Received, error: string): Promise<string | undefined>
@@ -44,6 +46,8 @@ export interface SqsQueue {
 }
 
 export function sqsQueue(client: SQSClient, url: string): SqsQueue {
+  /** By `performance.now()`. */
+  let undeletableUntil = 0
   const inTime = () => ({ abortSignal: AbortSignal.timeout(patience) })
 
   async function asked<T>(answer: Promise<T>): Promise<T> {
@@ -88,9 +92,18 @@ export function sqsQueue(client: SQSClient, url: string): SqsQueue {
     },
 
     async replace(message, by) {
+      const hide = () => queue.keep(message, Math.max(0, Math.ceil((by.due - Date.now()) / 1000)))
+      // each copy would have copies of its own
+      if (performance.now() < undeletableUntil) return hide()
       // in this order: twice is harmless, never is not
       await queue.send(by)
-      await queue.delete(message)
+      try {
+        await queue.delete(message)
+      } catch (error) {
+        undeletableUntil = performance.now() + doubtful
+        await hide()
+        throw error
+      }
     },
 
     async bury(message, error) {

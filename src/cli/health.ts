@@ -7,6 +7,8 @@ export type Status = 'starting' | 'working' | 'draining' | 'database does not an
 
 /** How long a database may take to answer. Milliseconds. */
 const patience = 2_000
+/** For how long others wait for the same answer. Milliseconds. */
+const longest = 30_000
 
 /**
  * Answers `GET /live` with 200 as long as this process does anything at all, and `GET /ready` with `{"status":"…"}`: 200 while it
@@ -26,15 +28,29 @@ export async function serveHealth(port: number, status: () => Promise<Status>): 
   return (server.address() as AddressInfo).port
 }
 
-/** Whether a database answers in time. */
-export async function answers(dataSource: DataSource): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, patience, false)
-  })
-  const asked = dataSource.query('SELECT 1').then(
-    () => true,
-    () => false,
-  )
-  return Promise.race([asked, late]).finally(() => clearTimeout(timer))
+/** Asks a database whether it answers in time. Who asks while a question is under way hears its answer: all take one connection. */
+export function asking(dataSource: DataSource): () => Promise<boolean> {
+  let asked: { readonly answer: Promise<boolean>; readonly since: number } | undefined
+
+  function ask() {
+    const answer = dataSource.query('SELECT 1').then(
+      () => true,
+      () => false,
+    )
+    const one = { answer, since: performance.now() }
+    answer.then(() => {
+      if (asked === one) asked = undefined
+    })
+    return one
+  }
+
+  return () => {
+    // a line that was cut may be silent for long, and another may be there by now
+    if (!asked || performance.now() - asked.since > longest) asked = ask()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<false>((resolve) => {
+      timer = setTimeout(resolve, patience, false)
+    })
+    return Promise.race([asked.answer, late]).finally(() => clearTimeout(timer))
+  }
 }

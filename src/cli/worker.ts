@@ -1,6 +1,6 @@
 import type { RunningWorker } from '../attachments'
 import { doesNotHelp, Ended, isWrongSetUp, lineOf, mayHelp } from './ended'
-import { answers, type Status, serveHealth } from './health'
+import { asking, type Status, serveHealth } from './health'
 import { log, logJob, nameOf } from './log'
 import { memoryAdvice, onGlibc } from './memory'
 import type { WorkerOptions } from './options'
@@ -23,7 +23,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   if (worker && ready) {
     const { concurrency, queues } = worker
     log('info', 'started', { pid: process.pid, concurrency, queues })
-    status = async () => ((await answers(ready.dataSource)) ? 'working' : 'database does not answer')
+    const answers = asking(ready.dataSource)
+    status = async () => ((await answers()) ? 'working' : 'database does not answer')
   }
 
   const signal = await signals.first

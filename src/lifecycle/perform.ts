@@ -7,9 +7,9 @@ import type { Ports } from './ports'
 import { processFile, settle } from './process'
 
 /**
- * Does one job. Rejects with `TryLater` as long as another attempt may help, with `NotHere` where another worker may; after the last one, and at once for what
- * no retry can mend, the file counts as failed, and its row says why. Rejects with anything else where no row can say it.
- * What became of it.
+ * Does one job. Rejects with `TryLater` as long as another attempt may help, with `NotHere` where another worker may; after the
+ * last one, and at once for what no retry can mend, the file counts as failed, and its row says why. Rejects with anything else
+ * where no row can say it. What became of it.
  *
  * @param given a job as a queue brought it; refused with `bad_job`, before anything is done, when it is none
  * @param attempt counts from 1

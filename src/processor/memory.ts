@@ -35,8 +35,8 @@ export function memoryFor(
 const pixels = ({ width, height }: Size) => width * height
 
 /**
- * What pictures may take of the memory: half of it where the process has a limit (its cgroup's), since Node and what is on
- * its way to a storage need the rest; a quarter of a machine, where there are others. Bytes.
+ * What pictures may take of the memory: a quarter of it where the process has a limit (its cgroup's), since Node and what is on
+ * its way to a storage need the rest; an eighth of a machine, where there are others. Bytes.
  */
 export function memoryForPictures(limit: number | undefined, machine: number): number {
   return limit !== undefined && limit > 0 && limit < machine ? limit / 4 : machine / 8

@@ -2,6 +2,7 @@ import { type Queue, Worker } from 'bullmq'
 import { Redis } from 'ioredis'
 import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { type Job, TryLater } from '../../src'
+import { checkJob } from '../../src/background/job'
 import { report, sampleJob } from '../../src/testing/background/sample'
 import { adapterOf, forget, newName, newQueue, redisUrl } from '../support/bullmq'
 import { warnings } from '../support/warnings'
@@ -112,7 +113,8 @@ describe.skipIf(inject('redis') === null)('bullmqBackground()', () => {
     expect(attempts).toEqual([1])
   })
 
-  it("leaves other people's jobs to their workers", async () => {
+  it("leaves other people's jobs to their workers, and says so once", async () => {
+    const said = warnings()
     const queue = newQueue()
     const { enqueue, work } = adapterOf({ queue })
     const theirs = [await queue.add('mail', { kind: 'process', to: 'me' }), await queue.add('mail', 'you', { attempts: 1, priority: 1 })]
@@ -137,6 +139,19 @@ describe.skipIf(inject('redis') === null)('bullmqBackground()', () => {
       [{ kind: 'process', to: 'me' }, 0],
       ['you', 0],
     ])
+    expect(said).toEqual([expect.stringMatching(/holds jobs that are none of attachments.*a queue of their own/)])
+  })
+
+  it('lets a job of ours that is incomplete fail, where somebody sees it', async () => {
+    warnings()
+    const queue = newQueue()
+    const { work } = adapterOf({ queue })
+    await queue.add('User.avatar', { kind: 'process', entity: 'User', attachment: 'avatar' })
+    await work(async (job) => {
+      checkJob(job)
+      return report
+    })
+    await expect.poll(() => queue.getFailed()).toMatchObject([{ failedReason: expect.stringContaining('it names no row') }])
   })
 
   it('has a queue of BullMQ for each of ours, at the same place', async () => {

@@ -173,7 +173,7 @@ it('sends jobs after the commit when its tables went away, warns once, and write
   await users.save(await attached())
   expect(asked.after).toBe(2)
   expect(await queue.jobs()).toHaveLength(2)
-  expect(told).toEqual([expect.stringContaining('could not be sent within their transaction')])
+  expect(told).toEqual([expect.stringContaining('could not be sent with it, and will be after it')])
   const now = performance.now.bind(performance)
   const later = vi.spyOn(performance, 'now').mockImplementation(() => now() + 60_000)
   onTestFinished(() => later.mockRestore())

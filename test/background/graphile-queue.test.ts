@@ -63,7 +63,7 @@ it('counts no attempt of a job that could not begin here', async () => {
   await expect.poll(() => brought, soon).toEqual(Array(3).fill(`${job.version} 1`))
 })
 
-it('keeps a job that failed for good, and takes its key again', async () => {
+it('keeps a job that failed for good until it is sent again, and never a second one', async () => {
   const told = warnings()
   const { background, jobs } = await graphileDatabase()
   const adapter = background()
@@ -77,11 +77,15 @@ it('keeps a job that failed for good, and takes its key again', async () => {
   await expect.poll(async () => (await jobs())[0]?.attempts, soon).toBe(25)
   expect(await jobs()).toMatchObject([{ last_error: 'not deleted', locked_by: null }])
   expect(told).toEqual(['Graphile Worker: a job failed outside of its row: not deleted'])
+  const [first] = await jobs()
+  await adapter.enqueue(job, sending)
+  const failed = async () => (await jobs()).map(({ id, attempts }) => [id !== first?.id, attempts])
+  await expect.poll(failed, soon).toEqual([[true, 25]])
   bad = false
   await adapter.enqueue(job, sending)
-  await expect.poll(() => brought, soon).toEqual([`${job.version} 1`, `${job.version} 1`])
+  await expect.poll(jobs, soon).toEqual([])
+  expect(brought).toEqual(Array(3).fill(`${job.version} 1`))
   await worker.stop()
-  expect(await jobs()).toMatchObject([{ last_error: 'not deleted' }])
 })
 
 it('takes the better priority first, and only what is in its queues', async () => {

@@ -46,6 +46,27 @@ it('sets free what dead workers hold, without counting their attempt, and leaves
     ])
 })
 
+it('takes one attempt off what a dead worker held, however many look after it at once', { timeout: patience }, async () => {
+  const queue = await graphileDatabase()
+  const adapter = queue.background()
+  const { job, sending } = letter({ queue: 'slow' })
+  await adapter.enqueue(job, sending)
+  await lockAs(queue, 'attachments-gone-1-0123', sending.key, 3)
+  const blocker = new pg.Client(queue.connectionString)
+  await blocker.connect()
+  onTestFinished(() => blocker.end())
+  // both come so far, and neither further
+  await blocker.query('BEGIN')
+  await blocker.query('SELECT FROM graphile_worker._private_jobs FOR UPDATE')
+  for (let worker = 0; worker < 2; worker++) await adapter.work(crew().perform, byDefault)
+  const waiting = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`
+  await expect.poll(async () => (await queue.pool.query(waiting)).rowCount, soon).toBe(2)
+  await blocker.query('ROLLBACK')
+  const burying = `SELECT FROM pg_stat_activity WHERE (wait_event_type = 'Lock' OR xact_start IS NOT NULL) AND datname = current_database() AND pid <> pg_backend_pid()`
+  await expect.poll(async () => (await queue.pool.query(burying)).rowCount, soon).toBe(0)
+  expect(await queue.jobs()).toMatchObject([{ locked_by: null, attempts: 2 }])
+})
+
 it(
   'leaves a worker its job whose connection broke',
   async () => {

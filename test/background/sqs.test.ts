@@ -220,6 +220,21 @@ describe('attempts', () => {
     expect(changes()).toEqual(['SendMessage', ...back, ...back, 'DeleteMessage'])
   })
 
+  it('do not multiply a message that cannot be deleted', async () => {
+    const said = warnings()
+    const { enqueue, asked, work, messages } = newQueue()
+    const { begun, perform } = performer(() => {
+      throw new NotHere(10, new Error('unknown here'))
+    })
+    server.rule = ({ action }) => (action === 'DeleteMessage' ? 'AccessDenied' : undefined)
+    await enqueue(sampleJob())
+    await work(perform)
+    await expect.poll(() => begun.length, soon).toBeGreaterThan(6)
+    expect(asked('SendMessage')).toHaveLength(2)
+    expect(messages()).toHaveLength(2)
+    expect(said).toEqual([expect.stringMatching(/did not take what became of a job, which may run again/)])
+  })
+
   it('are counted by SQS, so that its own limit holds', async () => {
     const said = warnings()
     const { enqueue, work, messages, dead } = newQueue({ redrive: 2 })
