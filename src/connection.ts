@@ -17,7 +17,7 @@ import type { Definition } from './definition/definition'
 import { messageOf, UsageError } from './errors'
 import { handBack } from './lifecycle/hand-back'
 import { intents } from './lifecycle/intents'
-import { prepareDeletes } from './lifecycle/notes'
+import { prepareDeletes, withdrawDeletes } from './lifecycle/notes'
 import { perform } from './lifecycle/perform'
 import type { Place } from './lifecycle/plan'
 import type { Ports, RetryPolicy } from './lifecycle/ports'
@@ -72,6 +72,7 @@ export class Connection {
         const deletes = await prepareDeletes(left, isIntent, { staging, now: () => new Date() })
         return { deletes, carried: await this.#carry([...jobsOf(entries).keys(), ...deletes], runner) }
       },
+      refused: ({ deletes }) => withdrawDeletes(deletes, staging),
       committed: (entries, prepared, run) => this.#committed(entries, prepared, run),
     })
     // first, because another subscriber that throws would keep TypeORM from calling the rest

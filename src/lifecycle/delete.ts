@@ -19,9 +19,10 @@ export async function deleteLeft(job: DeleteJob, ports: Ports): Promise<void> {
     doomed.push(...unreferred(keepsFiles !== 'never' && record !== undefined ? stagedOnly(files) : files, record))
   }
   await deleteFiles(doomed, ports)
-  const unfinished = job.rows.some(({ files }) => files.some(({ unfinished }) => unfinished))
+  // where files are kept, a note must not outlive the removal that did not hold: another may follow, of a row that left them behind
+  const open = keepsFiles === 'never' ? job.rows.flatMap(({ files }) => files) : doomed.filter(({ keys }) => keys.length > 0)
   const over = ports.now().getTime() - Date.parse(job.at) > unsavedLifetime
-  if (over || !unfinished) await forgetNote(job.note, ports.staging)
+  if (over || !open.some(({ unfinished }) => unfinished)) await forgetNote(job.note, ports.staging)
 }
 
 /** Deletes files, wherever they are: as few requests as can be. */

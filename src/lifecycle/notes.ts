@@ -39,6 +39,12 @@ async function writeNote(job: DeleteJob, staging: Storage): Promise<void> {
   if (job.note) await staging.write(job.note, body, { contentType: 'application/json', size: body.length })
 }
 
+/** After a COMMIT that was refused. Where a note stays it does no harm, unless files are kept: then it could name some that are to stay. */
+export async function withdrawDeletes(jobs: readonly DeleteJob[], staging: Storage): Promise<void> {
+  const notes = jobs.flatMap(({ note }) => note ?? [])
+  if (notes.length > 0) await inTime(staging.delete(notes), 'the staging').catch(() => undefined)
+}
+
 export async function forgetNote(note: string | null, staging: Storage): Promise<void> {
   if (note) await staging.delete([note])
 }

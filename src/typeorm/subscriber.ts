@@ -39,6 +39,8 @@ export interface SubscriberContext {
   placeOf(bound: BoundAttachment, owner: ObjectLiteral): Place
   /** Called right before the outermost commit, or without a transaction: what will follow. Must not reject. */
   committing(entries: readonly Committed[], runner: QueryRunner): Promise<Prepared>
+  /** Called when it was refused. Must not reject. */
+  refused(prepared: Prepared): Promise<void>
   /** Called after it. Must not reject. */
   committed(entries: readonly Committed[], prepared: Prepared, run: Run): Promise<void>
 }
@@ -47,7 +49,7 @@ export interface SubscriberContext {
  * Listens to TypeORM. What is to happen is decided before the statement, because afterwards TypeORM has filled a partial
  * entity with nulls; it is carried out after it, inside the transaction, on the locked row.
  */
-export function subscriber({ intents, attachmentsOf, placeOf, committing, committed }: SubscriberContext): EntitySubscriberInterface {
+export function subscriber({ intents, attachmentsOf, placeOf, committing, committed, refused }: SubscriberContext): EntitySubscriberInterface {
   const transaction = transactions<Committed>()
   const decisions = new WeakMap<object, Map<BoundAttachment, Intent>>()
   const removed = removals<Committed>()
@@ -166,11 +168,13 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
       commits.set(queryRunner, { entries, prepared: await committing(entries, queryRunner) })
     },
     beforeTransactionRollback: ({ queryRunner }) => transaction.endBeforeRollback(queryRunner),
-    afterTransactionRollback({ queryRunner }) {
+    async afterTransactionRollback({ queryRunner }) {
       transaction.rollback(queryRunner)
       // a COMMIT that was refused; had the connection been lost at it, nobody could tell, and this would not be called
-      for (const { intent } of commits.get(queryRunner)?.entries ?? []) if (intent) intents.reopen(intent.version)
+      const { entries, prepared } = commits.get(queryRunner) ?? {}
       commits.delete(queryRunner)
+      for (const { intent } of entries ?? []) if (intent) intents.reopen(intent.version)
+      if (prepared) await refused(prepared)
     },
     async afterTransactionCommit({ queryRunner }) {
       const entries = transaction.commit(queryRunner)

@@ -135,6 +135,7 @@ export class Actions {
       if (end === 'refused') {
         await scheduler.ask(machine, 'commit, which is refused', () => database.end(transaction))
         for (const version of versions) intents.reopen(version)
+        await lifecycle.withdrawDeletes(deletes, world.portsFor(host).staging)
         return
       }
       transaction.committing = true

@@ -6,7 +6,7 @@ export { AttachmentError, ProcessingError, StorageError } from '../../src/errors
 export { receive } from '../../src/lifecycle/attach'
 export { handBack } from '../../src/lifecycle/hand-back'
 export { intents } from '../../src/lifecycle/intents'
-export { prepareDeletes } from '../../src/lifecycle/notes'
+export { prepareDeletes, withdrawDeletes } from '../../src/lifecycle/notes'
 export { perform } from '../../src/lifecycle/perform'
 export { requeueLost } from '../../src/lifecycle/requeue'
 export { reprocess, retry, retryAll } from '../../src/lifecycle/retry'

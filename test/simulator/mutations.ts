@@ -189,8 +189,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a note is struck out while a job may still be writing',
     file: 'delete.ts',
-    find: 'if (over || !doomed.some(({ unfinished, keys }) => unfinished && keys.length > 0)) await',
-    replace: 'if (over || doomed) await',
+    find: 'if (over || !open.some(({ unfinished }) => unfinished)) await',
+    replace: 'if (over || open) await',
   },
   {
     name: 'a note is never struck out',
