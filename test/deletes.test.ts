@@ -8,7 +8,7 @@ import { type Attached, Attachment, type AttachmentsOptions, type DeleteJob, mem
 import { s3Storage } from '../src/storage/s3'
 import { copyRow } from './support/copies'
 import { door, scribe, watched } from './support/doubles'
-import { filesIn, heldBackground, newBucket, world } from './support/world'
+import { filesIn, heldBackground, newBucket, type World, world } from './support/world'
 
 const pen = scribe()
 
@@ -86,17 +86,35 @@ it('a removal that is rolled back writes nothing down', async () => {
   expect([await filesIn(staging), background.jobs]).toEqual([[], []])
 })
 
-it('a removal whose COMMIT is refused deletes nothing, although it was written down', async () => {
-  const { attachments, dataSource, background, users, user, storage, staging } = await start()
+async function refuseRemovals({ dataSource }: World): Promise<void> {
   await dataSource.query("CREATE FUNCTION no() RETURNS trigger AS $$ BEGIN RAISE 'refused'; END $$ LANGUAGE plpgsql")
   await dataSource.query('CREATE CONSTRAINT TRIGGER no AFTER DELETE ON "user" DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no()')
-  await expect(users.remove(user)).rejects.toThrow('refused')
-  expect(background.jobs).toEqual([])
-  expect(await notesIn(staging)).toHaveLength(1)
-  await attachments.requeueLost({ olderThan: -1_000 })
-  await background.run()
-  expect(storage.objects.size).toBe(2)
-  expect(await filesIn(staging)).toEqual([])
+}
+
+it('a removal whose COMMIT is refused withdraws what it has written down', async () => {
+  const here = await start()
+  await refuseRemovals(here)
+  await expect(here.users.remove(here.user)).rejects.toThrow('refused')
+  expect(here.background.jobs).toEqual([])
+  expect(await filesIn(here.staging)).toEqual([])
+  expect(here.storage.objects.size).toBe(2)
+})
+
+it('a removal whose COMMIT is refused deletes nothing, although what it has written down stays', async () => {
+  const staging = memoryStorage()
+  const notes = () => [...staging.objects.keys()]
+  let broken = true
+  const here = await start({
+    staging: { ...staging, delete: async (keys) => (broken && keys[0]?.startsWith('.deletes/') ? down() : staging.delete(keys)) },
+  })
+  await refuseRemovals(here)
+  await expect(here.users.remove(here.user)).rejects.toThrow('refused')
+  expect(notes()).toEqual([expect.stringMatching(/^\.deletes\//)])
+  broken = false
+  await here.attachments.requeueLost({ olderThan: -1_000 })
+  await here.background.run()
+  expect(here.storage.objects.size).toBe(2)
+  expect(notes()).toEqual([])
 })
 
 it('a removal of a file that is still being processed leaves nothing, whichever job is first', async () => {
