@@ -29,6 +29,7 @@ export function chart(figures: readonly Figure[]): string {
     ].join('')
   })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="13" fill="#444">
+<title>Jobs per second, with so many waiting</title>
 <rect width="${width}" height="${height}" fill="#fff"/>
 <text x="${left}" y="${top - 8}">jobs per second</text>
 <text x="${(left + width - right) / 2}" y="${height - 8}" text-anchor="middle">jobs waiting</text>
