@@ -9,7 +9,7 @@ export interface Figure {
 }
 
 /** Of a backlog so many jobs are timed, and no longer than so many milliseconds. */
-const timed = 10_000
+const timed = 5_000
 const longest = 30_000
 const concurrency = 8
 
