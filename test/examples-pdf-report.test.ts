@@ -45,7 +45,9 @@ it(
     expect(pdf).toMatch(/^%PDF-/)
     expect(pdf.match(/\/Type \/Page\n/g)).toHaveLength(100)
     expect(pdf.trimEnd()).toMatch(/%%EOF$/)
-    await expect.poll(keys, patience).toEqual([expect.stringMatching(/^reports\/.*\.pdf$/)])
+    // what the killed worker was sending may have arrived all the same: nobody saved it, and it is swept after a day
+    const inOrder = async () => (await keys()).map((key) => key.split('/')[0]).sort()
+    await expect.poll(async () => [['reports'], ['reports', 'staging']].map(String).includes(String(await inOrder())), patience).toBe(true)
     expect(await Promise.all([app.web.end('SIGTERM'), worker.end('SIGTERM')])).toEqual([0, 0])
   },
   timeout,
