@@ -144,7 +144,8 @@ export class Client {
   async #reprocess(name: string): Promise<void> {
     const owner = await this.#find(name)
     await this.attachments.reprocess(owner, oneOf(this.random, ['avatar', 'badge', 'cover'] as const)).catch((error) => {
-      if (!(error instanceof UsageError && error.code === 'still_processing')) throw error
+      // a job under way, or, on a bad line, an original that failed for good before it was stored
+      if (!(error instanceof UsageError && ['still_processing', 'not_stored'].includes(error.code))) throw error
     })
   }
 }
