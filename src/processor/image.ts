@@ -72,8 +72,8 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
         const animation = (metadata.pages ?? 1) > 1 && (metadata.orientation ?? 1) === 1
         const moving = animation ? styles.filter((style) => style.animated && moves(style.format ?? readable[contentType])) : []
         const still = styles.filter((style) => !moving.includes(style))
-        for (const style of moving) yield await animate(picture, style)
-        if (still.length > 0) yield* derive(picture, still)
+        yield* asTheyCome(new Map(moving.map((style) => [style, animate(picture, style)])))
+        if (still.length > 0) yield* asTheyCome(await derive(picture, still))
       } finally {
         await close()
       }
@@ -91,9 +91,8 @@ async function identified(input: ProcessorInput, options: SharpOptions): Promise
   return describe(source, options).finally(close)
 }
 
-/** Makes each style from the same pixels, and yields it as soon as it exists. */
-async function* derive(picture: Picture, styles: readonly Style[]): AsyncIterable<Made> {
-  const pending = await start(picture, styles)
+/** Yields each style as soon as it exists. */
+async function* asTheyCome(pending: Map<Style, Promise<Made>>): AsyncIterable<Made> {
   while (pending.size > 0) {
     const made = await Promise.race(pending.values())
     pending.delete(made.style)
@@ -102,7 +101,7 @@ async function* derive(picture: Picture, styles: readonly Style[]): AsyncIterabl
 }
 
 /** Decodes once to the smallest size that every style can come from, and begins to make them. */
-async function start({ source, metadata, options, contentType }: Picture, styles: readonly Style[]): Promise<Map<Style, Promise<Made>>> {
+async function derive({ source, metadata, options, contentType }: Picture, styles: readonly Style[]): Promise<Map<Style, Promise<Made>>> {
   const sharp = await loadSharp()
   const size = metadata.autoOrient
   const plans = styles.map((style) => planOf(style, size, contentType))
@@ -142,17 +141,13 @@ async function write(pixels: Sharp, plan: Plan, from: Size): Promise<Made> {
   return encode(crop ? resized.extract(crop) : resized, plan)
 }
 
-/** Frames cannot be cut out of a decoded strip, so an animation is read and resized by itself. */
+/** Decoded frames lose where one ends and the next begins, so each style of an animation is read by itself. */
 async function animate({ source, metadata, options, contentType }: Picture, style: Style): Promise<Made> {
   const sharp = await loadSharp()
   const plan = planOf(style, metadata.autoOrient, contentType)
-  const { crop, width, height } = plan.target
   const leave = await pictureRoom().enter(memoryFor(metadata, metadata.pages ?? 1, plan.target, [plan]))
   try {
-    const resized = sharp(source, { ...options, animated: true }).resize(width, height, { fit: 'fill' })
-    if (!crop) return await encode(resized, plan)
-    const whole = await reading(() => resized.webp({ lossless: true, effort: 0 }).toBuffer())
-    return await encode(sharp(whole, { ...options, animated: true }).extract(crop), plan)
+    return await write(sharp(source, { ...options, animated: true }), plan, metadata.autoOrient)
   } finally {
     leave()
   }

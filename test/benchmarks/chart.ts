@@ -1,53 +1,79 @@
-import type { Figure } from './backlog'
+import * as echarts from 'echarts'
 
-const [width, height, left, right, top, bottom] = [720, 360, 64, 190, 24, 48]
-const colours = ['#2563eb', '#dc2626', '#16a34a', '#9333ea', '#d97706']
+interface Drawn {
+  readonly title: string
+  /** What the values are, such as `ms`. */
+  readonly unit: string
+  /** Powers of ten at equal distances: for values that differ by more than one. */
+  readonly logarithmic?: boolean
+}
 
-/** Jobs per second over the backlog, both by powers of ten, a line for each engine; as SVG. */
-export function chart(figures: readonly Figure[]): string {
-  const engines = [...new Set(figures.map(({ engine }) => engine))]
-  const [few, many] = rangeOf(figures.map(({ waiting }) => waiting))
-  const [slow, fast] = rangeOf(figures.map(({ jobsPerSecond }) => jobsPerSecond))
-  const x = (waiting: number) => left + ((Math.log10(waiting) - few) / (many - few)) * (width - left - right)
-  const y = (rate: number) => height - bottom - ((Math.log10(rate) - slow) / (fast - slow)) * (height - top - bottom)
-  const rows = powers(slow, fast).map(
-    (rate) =>
-      `<path stroke="#ddd" d="M${left},${y(rate)} H${width - right}"/><text x="${left - 8}" y="${y(rate) + 4}" text-anchor="end">${printed(rate)}</text>`,
-  )
-  const columns = [...new Set(figures.map(({ waiting }) => waiting))].map(
-    (waiting) => `<text x="${x(waiting)}" y="${height - bottom + 20}" text-anchor="middle">${printed(waiting)}</text>`,
-  )
-  const lines = engines.map((engine, at) => {
-    const own = figures.filter((figure) => figure.engine === engine)
-    const points = own.map(({ waiting, jobsPerSecond }) => `${x(waiting).toFixed(1)},${y(jobsPerSecond).toFixed(1)}`)
-    const colour = colours[at % colours.length]
-    const last = own.at(-1)
-    return [
-      `<polyline fill="none" stroke="${colour}" stroke-width="2.5" points="${points.join(' ')}"/>`,
-      ...points.map((point) => `<circle cx="${point.split(',')[0]}" cy="${point.split(',')[1]}" r="4" fill="${colour}"/>`),
-      `<text x="${width - right + 12}" y="${y(last?.jobsPerSecond ?? 1) + 4}" fill="${colour}">${engine}</text>`,
-    ].join('')
+/** A group of bars for each case; null where a contender was left out. */
+export interface Bars extends Drawn {
+  readonly cases: readonly string[]
+  readonly contenders: ReadonlyArray<{ readonly name: string; readonly values: ReadonlyArray<number | null> }>
+}
+
+/** A line for each contender; both axes by powers of ten. */
+export interface Lines extends Drawn {
+  /** What stands below. */
+  readonly along: string
+  readonly contenders: ReadonlyArray<{ readonly name: string; readonly points: ReadonlyArray<readonly [number, number]> }>
+}
+
+const width = 860
+const palette = ['#2563eb', '#0891b2', '#16a34a', '#d97706', '#dc2626', '#9333ea', '#64748b']
+const text = { fontFamily: 'sans-serif', color: '#444' }
+
+/** As SVG. */
+export function barChart({ title, unit, logarithmic, cases, contenders }: Bars): string {
+  const height = 130 + cases.length * (18 + contenders.length * 16)
+  return svg(height, {
+    title: { text: title },
+    grid: { left: 8, right: 70, top: 78, bottom: 30, containLabel: true },
+    yAxis: { type: 'category', data: [...cases], inverse: true, axisTick: { show: false } },
+    xAxis: { type: logarithmic ? 'log' : 'value', name: unit, nameLocation: 'middle', nameGap: 26 },
+    series: contenders.map(({ name, values }) => ({
+      name,
+      type: 'bar',
+      barGap: '10%',
+      data: [...values],
+      label: { show: true, position: 'right', formatter: ({ value }: { value: unknown }) => printed(Number(value)) },
+    })),
   })
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="13" fill="#444">
-<title>Jobs per second, with so many waiting</title>
-<rect width="${width}" height="${height}" fill="#fff"/>
-<text x="${left}" y="${top - 8}">jobs per second</text>
-<text x="${(left + width - right) / 2}" y="${height - 8}" text-anchor="middle">jobs waiting</text>
-${[...rows, ...columns, ...lines].join('\n')}
-</svg>
-`
 }
 
-/** The powers of ten between which all of them lie. */
-function rangeOf(values: readonly number[]): [number, number] {
-  const logs = values.map((value) => Math.log10(Math.max(value, 1)))
-  return [Math.floor(Math.min(...logs)), Math.max(Math.ceil(Math.max(...logs)), Math.floor(Math.min(...logs)) + 1)]
+/** As SVG. */
+export function lineChart({ title, unit, along, contenders }: Lines): string {
+  return svg(400, {
+    title: { text: title },
+    grid: { left: 60, right: 130, top: 86, bottom: 46 },
+    xAxis: { type: 'log', name: along, nameLocation: 'middle', nameGap: 28, axisLabel: { formatter: printed } },
+    yAxis: { type: 'log', name: unit, axisLabel: { formatter: printed } },
+    series: contenders.map(({ name, points }) => ({
+      name,
+      type: 'line',
+      symbolSize: 8,
+      endLabel: { show: true, formatter: '{a}' },
+      data: points.map((point) => [...point]),
+    })),
+  })
 }
 
-function powers(from: number, to: number): number[] {
-  return Array.from({ length: to - from + 1 }, (_, at) => 10 ** (from + at))
+function svg(height: number, option: echarts.EChartsCoreOption & { title: object }): string {
+  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height })
+  try {
+    const title = { ...option.title, left: 'center', textStyle: { ...text, fontSize: 15 } }
+    const legend = { top: 32, itemGap: 14, textStyle: text }
+    chart.setOption({ animation: false, backgroundColor: '#fff', color: palette, textStyle: text, legend, ...option, title })
+    return `${chart.renderToSVGString()}\n`
+  } finally {
+    chart.dispose()
+  }
 }
 
-function printed(value: number): string {
-  return value.toLocaleString('en')
+/** With as many digits as can be read. */
+export function printed(value: number): string {
+  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2
+  return value.toLocaleString('en', { maximumFractionDigits: digits })
 }

@@ -26,7 +26,7 @@ export interface Opened {
 export interface Servers {
   /** The address of PostgreSQL's own database. */
   readonly postgres: string
-  readonly redis: string
+  readonly redis: string | undefined
 }
 
 export function enginesOn({ postgres, redis }: Servers): Engine[] {
@@ -45,21 +45,7 @@ export function enginesOn({ postgres, redis }: Servers): Engine[] {
         return { adapter, fill: (jobs) => inBatches(jobs, pool, adapter), close }
       },
     },
-    {
-      name: 'BullMQ on Redis',
-      async open() {
-        const queue = new Queue(`bench-${randomBytes(4).toString('hex')}`, { connection: { url: redis } })
-        const adapter = bullmqBackground({ queue })
-        const close = async () => {
-          await adapter.close?.()
-          await queue.close()
-          const client = new Redis(redis)
-          await client.flushdb()
-          client.disconnect()
-        }
-        return { adapter, fill: (jobs) => oneByOne(jobs, 200, adapter), close }
-      },
-    },
+    ...(redis === undefined ? [] : [bullmqOn(redis)]),
     {
       name: 'pg-boss, as in the docs',
       async open() {
@@ -76,6 +62,24 @@ export function enginesOn({ postgres, redis }: Servers): Engine[] {
       },
     },
   ]
+}
+
+function bullmqOn(redis: string): Engine {
+  return {
+    name: 'BullMQ on Redis',
+    async open() {
+      const queue = new Queue(`bench-${randomBytes(4).toString('hex')}`, { connection: { url: redis } })
+      const adapter = bullmqBackground({ queue })
+      const close = async () => {
+        await adapter.close?.()
+        await queue.close()
+        const client = new Redis(redis)
+        await client.flushdb()
+        client.disconnect()
+      }
+      return { adapter, fill: (jobs) => oneByOne(jobs, 200, adapter), close }
+    },
+  }
 }
 
 async function newDatabase(server: string): Promise<{ connectionString: string; drop: () => Promise<void> }> {

@@ -1,29 +1,30 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
-import { join } from 'node:path'
 import { startPostgres } from '../../examples/services/postgres'
-import { startRedis } from '../../examples/services/redis'
-import { optionOf, table } from '../reliability/command'
+import { redisInstalled, startRedis } from '../../examples/services/redis'
+import { optionOf } from '../reliability/command'
 import { backlog, type Figure, type Latency, latency } from './backlog'
-import { chart } from './chart'
+import { lineChart } from './chart'
 import { enginesOn } from './engines'
+import { type Goal, type Part, quick, runPart } from './part'
 
-// npm run bench:queue [-- --waiting 1000,30000,300000 --engine graphile]
+// npm run bench:queue [-- --waiting 1000,30000,300000 --engine graphile --out FOLDER]
 
 /** Jobs per second, below which it is not tried with more. */
 const slow = 100
 
-async function main(): Promise<void> {
-  const sizes = (optionOf('waiting') ?? '1000,30000,300000').split(',').map(Number)
-  const wanted = optionOf('engine') ?? ''
+/** With 300,000 waiting a queue is to be no slower than this, of what it is with few. */
+const steady = 0.8
+
+async function measureAll(): Promise<Part> {
+  const sizes = (optionOf('waiting') ?? (quick ? '20,40' : '1000,30000,300000')).split(',').map(Number)
+  const wanted = optionOf('engine')?.toLowerCase() ?? ''
   const given = process.env['REDIS_URL']
-  const [postgres, redis] = await Promise.all([startPostgres(), given ? undefined : startRedis()])
+  const [postgres, redis] = await Promise.all([startPostgres(), given || !redisInstalled() ? undefined : startRedis()])
   try {
-    const engines = enginesOn({ postgres: postgres.url('postgres'), redis: given ?? (redis?.url as string) })
+    const engines = enginesOn({ postgres: postgres.url('postgres'), redis: given ?? redis?.url })
     const figures: Figure[] = []
     const latencies: Latency[] = []
-    for (const engine of engines.filter(({ name }) => name.toLowerCase().includes(wanted.toLowerCase()))) {
-      latencies.push(await latency(engine))
+    for (const engine of engines.filter(({ name }) => name.toLowerCase().includes(wanted))) {
+      latencies.push(await latency(engine, quick ? 5 : undefined))
       console.log(`${engine.name}: a job begins after ${latencies.at(-1)?.median} ms`)
       for (const waiting of sizes) {
         const last = figures.findLast((figure) => figure.engine === engine.name)
@@ -34,50 +35,60 @@ async function main(): Promise<void> {
         console.log(`${engine.name}, ${waiting} waiting: ${figure.jobsPerSecond} jobs a second`)
       }
     }
-    console.log(`\n${rates(figures, sizes)}\n\n${waits(latencies)}`)
-    if (wanted === '') await keep(figures, latencies)
+    const names = engines.map(({ name }) => name)
+    const contenders = names.map((name) => ({ name, points: ownOf(figures, name).map((one) => [one.waiting, one.jobsPerSecond] as const) }))
+    return {
+      name: 'queue',
+      tables: [
+        { caption: 'Jobs a second', rows: rates(figures, sizes, names) },
+        { caption: 'Latency', rows: waits(latencies) },
+      ],
+      goals: names.slice(0, 2).flatMap((name) => goalOf(ownOf(figures, name))),
+      leftOut: given || redis ? [] : ['BullMQ: there is no Redis, neither at REDIS_URL nor as redis-server on the PATH'],
+      figures: { rates: figures, latencies },
+      charts: { '': lineChart({ title: 'Jobs a second, with so many waiting', unit: 'jobs a second', along: 'jobs waiting', contenders }) },
+    }
   } finally {
     await Promise.all([postgres.stop(), redis?.stop()])
   }
 }
 
-/** A small backlog is gone in a moment, so it is measured five times, and the middle one counts. */
+/** Differs by a quarter from run to run, so it is measured several times, and the middle one counts; a small one is gone in a moment. */
 async function measured(measure: () => Promise<Figure>, waiting: number): Promise<Figure> {
   const all: Figure[] = []
-  for (let times = waiting > 10_000 ? 1 : 5; times > 0; times--) all.push(await measure())
+  for (let times = quick ? 1 : waiting > 10_000 ? 3 : 5; times > 0; times--) all.push(await measure())
   return all.sort((one, other) => one.jobsPerSecond - other.jobsPerSecond)[Math.floor(all.length / 2)] as Figure
 }
 
-function rates(figures: readonly Figure[], sizes: readonly number[]): string {
-  const names = [...new Set(figures.map(({ engine }) => engine))]
+function ownOf(figures: readonly Figure[], name: string): Figure[] {
+  return figures.filter(({ engine }) => engine === name)
+}
+
+function goalOf(own: readonly Figure[]): Goal[] {
+  const [first, last] = [own[0], own.at(-1)]
+  if (!first || !last || first === last) return []
+  const what = `${first.engine}: its pace with ${last.waiting.toLocaleString('en')} jobs waiting, of that with ${first.waiting.toLocaleString('en')}`
+  return [{ what, goal: steady, reached: last.jobsPerSecond / first.jobsPerSecond, atMost: false }]
+}
+
+function rates(figures: readonly Figure[], sizes: readonly number[], names: readonly string[]): string[][] {
   const head = ['jobs per second, with so many waiting', ...sizes.map((size) => size.toLocaleString('en'))]
   const rows = names.map((name) => {
-    const own = figures.filter(({ engine }) => engine === name)
+    const own = ownOf(figures, name)
     const first = own[0]?.jobsPerSecond ?? 1
     return [
       name,
       ...own.map(({ jobsPerSecond }, at) => (at === 0 ? `${jobsPerSecond}` : `${jobsPerSecond} (× ${(jobsPerSecond / first).toFixed(2)})`)),
     ]
   })
-  return table([head, ...rows])
+  return [head, ...rows]
 }
 
-function waits(latencies: readonly Latency[]): string {
-  return table([
+function waits(latencies: readonly Latency[]): string[][] {
+  return [
     ['until a job begins, nothing else waiting', 'median', '95 %'],
     ...latencies.map((one) => [one.engine, `${one.median} ms`, `${one.p95} ms`]),
-  ])
+  ]
 }
 
-async function keep(figures: readonly Figure[], latencies: readonly Latency[]): Promise<void> {
-  const folder = join(__dirname, '../../docs/benchmarks')
-  await mkdir(folder, { recursive: true })
-  const machine = { node: process.version, cores: cpus().length, cpu: cpus()[0]?.model, measured: new Date().toISOString().slice(0, 10) }
-  await writeFile(join(folder, 'queue.json'), `${JSON.stringify({ command: 'npm run bench:queue', machine, figures, latencies }, null, 2)}\n`)
-  await writeFile(join(folder, 'queue.svg'), chart(figures))
-}
-
-main().catch((error) => {
-  console.error(error)
-  process.exitCode = 1
-})
+runPart(measureAll)

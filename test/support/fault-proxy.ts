@@ -27,9 +27,10 @@ export type Fault =
 
 /**
  * The S3 operation that a request asks for, how many of its kind have come, itself included, and whether it has a body. A
- * function is called when half of the body has reached the server; then nothing follows.
+ * number is how many milliseconds it is held up; a function is called when half of the body has reached the server, and then
+ * nothing follows.
  */
-export type Rule = (operation: string, count: number, hasBody: boolean) => Fault | (() => void) | undefined
+export type Rule = (operation: string, count: number, hasBody: boolean) => Fault | number | (() => void) | undefined
 
 export interface FaultProxy {
   readonly url: string
@@ -65,6 +66,7 @@ export async function startFaultProxy(target: string, rule: Rule): Promise<Fault
     if (fault === 'reset') incoming.socket.resetAndDestroy()
     else if (typeof fault === 'string' && fault in refusals) refuse(incoming, outgoing, ...(refusals[fault] as [number, string]))
     else if (fault === 'late') setTimeout(forward, latency, incoming, outgoing)
+    else if (typeof fault === 'number') setTimeout(forward, fault, incoming, outgoing)
     else if (fault !== 'hang') forward(incoming, outgoing, fault)
   }
 
