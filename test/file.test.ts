@@ -261,17 +261,17 @@ describe('measuring a source', () => {
     [3_000_000, 3_000_000],
   ])('of %i bytes in pieces of %i passes it on, and tells size, digest and head', async (length, size) => {
     const bytes = length < 4 ? Buffer.alloc(length, 7) : noise(length)
-    const { stream, result } = measured(inPieces(bytes, size), { maxSize: length })
+    const { stream, facts: told } = measured(inPieces(bytes, size), { maxSize: length })
     expect((await buffer(stream)).equals(bytes)).toBe(true)
-    const { head, ...facts } = result()
+    const { head, ...facts } = await told
     expect(facts).toEqual({ size: length, fingerprint: createHash('sha256').update(bytes).digest('hex'), cutShort: false })
     expect(head.equals(bytes.subarray(0, 64 * 1024))).toBe(true)
   })
 
   it('takes typed arrays and text as bytes', async () => {
-    const { stream, result } = measured(Readable.from([new Uint8Array([0xc3, 0xa9]), 'é']), { maxSize: 100 })
+    const { stream, facts: told } = measured(Readable.from([new Uint8Array([0xc3, 0xa9]), 'é']), { maxSize: 100 })
     expect(await buffer(stream)).toEqual(Buffer.from('éé'))
-    expect(result()).toMatchObject({ size: 4, head: Buffer.from('éé') })
+    expect(await told).toMatchObject({ size: 4, head: Buffer.from('éé') })
   })
 
   it('tells of a JPEG that ends too early', async () => {
@@ -280,9 +280,9 @@ describe('measuring a source', () => {
       [whole, false],
       [whole.subarray(0, whole.length - 2), true],
     ] as const) {
-      const { stream, result } = measured(inPieces(bytes, 100), { maxSize: 1e6 })
+      const { stream, facts: told } = measured(inPieces(bytes, 100), { maxSize: 1e6 })
       await buffer(stream)
-      expect(result().cutShort).toBe(cutShort)
+      expect((await told).cutShort).toBe(cutShort)
     }
   })
 

@@ -107,11 +107,18 @@ describe('sizes', () => {
     expect(await sharp(only.body).metadata()).toMatchObject({ width, height })
   })
 
+  it.each(['jpeg', 'png', 'webp', 'tiff', 'avif'] as const)('tells which side of a %s is up, wherever it says so', async (format) => {
+    const bytes = await photo(600, 400).withMetadata({ orientation: 6 }).toFormat(format, { quality: 100 }).toBuffer()
+    const head = bytes.subarray(0, 64 * 1024)
+    const open = async () => Readable.from([bytes])
+    expect(await images.identify?.({ contentType: `image/${format}`, head, open })).toMatchObject({ width: 400, height: 600 })
+  })
+
   it('reads from a path, if there is one', async () => {
     const path = join(await folder(), 'photo')
     await writeFile(path, await jpeg(400, 300))
     const open = () => Promise.reject(new Error('not from here'))
-    const lying: ProcessorInput = { contentType: 'image/jpeg', path, open }
+    const lying: ProcessorInput = { contentType: 'image/jpeg', path: async () => path, open }
     expect(await images.identify?.(lying)).toMatchObject({ width: 400, height: 300 })
     expect(await collect(images.process(lying, stylesOf({ thumb: '100x100#' })))).toMatchObject({ thumb: { width: 100 } })
   })
@@ -423,7 +430,7 @@ describe('SVG', () => {
     // sharp alone shows it
     expect(colourAt(await pixelsOf(sharp(path)), 0.5, 0.5)[0]).toBe(200)
 
-    const given: ProcessorInput = { contentType: 'image/svg+xml', path, open: async () => Readable.from([bytes]) }
+    const given: ProcessorInput = { contentType: 'image/svg+xml', path: async () => path, open: async () => Readable.from([bytes]) }
     const { small } = await collect<'small'>(images.process(given, stylesOf({ small: '20x' })))
     const { data } = await pixelsOf(small.body)
     expect(data.every((value) => value === 0)).toBe(true)

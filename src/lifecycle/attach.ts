@@ -11,6 +11,7 @@ import type { ProcessorInput } from '../processor/processor'
 import type { Storage } from '../storage/storage'
 import { contentTypeExtension } from '../template/tokens'
 import { stagedHere } from './elsewhere'
+import { inputFrom } from './input'
 import { plannedStyle } from './plan'
 
 export interface AttachOptions {
@@ -37,38 +38,49 @@ export async function receive(
   const folder = `${entityName}/${definition.property}/${version.slice(0, 2)}/${version}`
   const original = `${folder}/original`
   const staged = [original]
+  let written = Promise.resolve()
   try {
     const fileName = cleanFileName(checkedName(options.fileName ?? opened.fileName ?? ''))
-    const facts = await stage(opened.stream, original, definition, staging)
-    const { contentType, width, height } = await identify(facts, fileName, definition, options, inputFor(staging, original))
+    const { stream, facts } = measured(opened.stream, definition)
+    written = staging.write(original, Readable.from(stream, { objectMode: false }), { contentType: 'application/octet-stream' })
+    // while the last bytes are brought to the disk it is told what they are
+    const identified = facts.then((facts) =>
+      identify(facts, fileName, definition, options, (contentType) => inputFrom(staging, original, contentType, written)),
+    )
+    const area = facts.then(() => stagedHere(staging))
+    for (const ahead of [identified, area]) ahead.catch(() => undefined)
+    await written
+    const { size, fingerprint } = await facts
+    const { contentType, width, height } = await identified
     const wanted = definition.processor.reads(contentType) ? definition.stylesFor(owner) : []
     const styles: Record<string, StyleRecord> = {
-      original: { key: '', contentType, written: false, staged: original, size: facts.size, width, height },
+      original: { key: '', contentType, written: false, staged: original, size, width, height },
       ...Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)])),
     }
     const now = wanted.flatMap(({ name }) => (definition.madeAtOnce(name) ? (styles[name]?.style ?? []) : []))
-    for await (const made of definition.processor.process(inputFor(staging, original)(contentType), now)) {
+    for await (const made of definition.processor.process(inputFrom(staging, original, contentType), now)) {
       const { style, body, contentType, width, height } = made
       const key = `${folder}/${style.name}.${contentTypeExtension(contentType)}`
       staged.push(key)
       await staging.write(key, body, { contentType, size: body.length })
       styles[style.name] = { ...(styles[style.name] as StyleRecord), contentType, staged: key, size: body.length, width, height }
     }
-    const area = await stagedHere(staging)
+    const here = await area
     return {
       fileName,
       contentType,
-      fileSize: facts.size,
+      fileSize: size,
       updatedAt: new Date(),
-      fingerprint: facts.fingerprint,
+      fingerprint,
       version,
       processing: true,
       attemptedAt: null,
       error: null,
-      meta: { storage: definition.storage ?? '', id: '', styles, ...(area && { area }) },
+      meta: { storage: definition.storage ?? '', id: '', styles, ...(here && { area: here }) },
     }
   } catch (error) {
     letGo(opened.stream)
+    await written.catch(() => undefined)
     await staging.delete(staged).catch(() => undefined)
     throw error
   }
@@ -80,12 +92,6 @@ function checkedName(name: unknown): string {
     'bad_file_name',
     `a file name must be a string, and this is ${JSON.stringify(name)}: take one name where a request sent several`,
   )
-}
-
-async function stage(source: Readable, key: string, { maxSize }: Definition, staging: Storage): Promise<Measured> {
-  const { stream, result } = measured(source, { maxSize })
-  await staging.write(key, Readable.from(stream, { objectMode: false }), { contentType: 'application/octet-stream' })
-  return result()
 }
 
 async function identify(
@@ -106,10 +112,6 @@ async function identify(
   if (cutShort) throw new RefusedFileError('corrupt_image', `the picture '${fileName}' ends before it is whole: it was cut off on its way`)
   const found = processor.reads(contentType) ? await processor.identify?.({ ...input(contentType), head }) : undefined
   return { contentType, width: found?.width, height: found?.height }
-}
-
-function inputFor(staging: Storage, key: string) {
-  return (contentType: string): ProcessorInput => ({ contentType, path: staging.localPath?.(key), open: () => staging.read(key) })
 }
 
 /** A file that is attached elsewhere is copied. */

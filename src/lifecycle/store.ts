@@ -5,6 +5,7 @@ import type { Made, ProcessorInput } from '../processor/processor'
 import type { ObjectInfo, Storage } from '../storage/storage'
 import type { Style } from '../style/style'
 import { builtInTokens } from '../template/tokens'
+import { inputFrom } from './input'
 import type { Place } from './plan'
 
 /** What became of the styles that were not in the storage yet. */
@@ -91,5 +92,5 @@ async function makeAll(
 function originalOf({ contentType, meta }: AttachmentRecord, staging: Storage, storage: Storage): ProcessorInput {
   const original = meta.styles['original'] as StyleRecord
   const [place, key] = original.staged === undefined ? [storage, original.key] : [staging, original.staged]
-  return { contentType, path: place.localPath?.(key), open: () => place.read(key) }
+  return inputFrom(place, key, contentType)
 }

@@ -1,6 +1,7 @@
 import { lookup } from 'mime-types'
 import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import { messageOf, ProcessingError, RefusedFileError } from '../errors'
+import { headLength } from '../file/measure'
 import { applyGeometry, type Fit, parseGeometry, type Size } from '../style/geometry'
 import type { Format, Style } from '../style/style'
 import { memoryFor, pictureRoom } from './memory'
@@ -81,10 +82,14 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
   }
 }
 
-/** By its beginning, where the rest would have to be fetched; that is not enough for every form. */
+/** Forms that say at their beginning how large the picture is, and which side is up (PNG: third edition, 5.6). WebP says that at its end. */
+const toldByHead = ['image/jpeg', 'image/png', 'image/gif']
+
+/** By its beginning where that may be enough, while the rest is still on its way. */
 async function identified(input: ProcessorInput, options: SharpOptions): Promise<Metadata> {
-  if (input.path === undefined && input.head) {
-    const metadata = await describe(Buffer.from(input.head), options).catch(() => undefined)
+  const { head, contentType } = input
+  if (head && (head.length < headLength || toldByHead.includes(contentType))) {
+    const metadata = await describe(Buffer.from(head), options).catch(() => undefined)
     if (metadata) return metadata
   }
   const { source, close } = await openOriginal(input)

@@ -15,7 +15,7 @@ export interface Original {
  */
 export async function openOriginal({ contentType, path, open }: ProcessorInput): Promise<Original> {
   if (contentType === 'image/svg+xml') return { source: Buffer.concat(await (await open()).toArray()), close: async () => undefined }
-  if (path !== undefined) return { source: path, close: async () => undefined }
+  if (path !== undefined) return { source: await path(), close: async () => undefined }
   const folder = await mkdtemp(join(tmpdir(), 'attachments-'))
   const close = () => rm(folder, { recursive: true, force: true })
   try {

@@ -2,11 +2,11 @@ import type { Readable } from 'node:stream'
 import type { Size } from '../style/geometry'
 import type { Format, Style } from '../style/style'
 
-/** A file that a processor reads. */
+/** A file that a processor reads. While it is identified its last bytes may be on their way: `path()` and `open()` wait for them. */
 export interface ProcessorInput {
   readonly contentType: string
   /** Where it lies on this machine, if it does; prefer it to `open()`. */
-  readonly path?: string
+  path?(): Promise<string>
   /** The first 64 KiB, where they are at hand: often enough to tell what it is. */
   readonly head?: Uint8Array
   open(): Promise<Readable>

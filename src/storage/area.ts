@@ -18,10 +18,11 @@ export async function areaOf(base: string): Promise<string> {
   })
   if (known) return known
   await stat(base)
-  await withPart(base, Buffer.from(randomUUID()), (part) =>
-    link(part, path).catch((error) => {
+  await withPart(base, Buffer.from(randomUUID()), async (part) => {
+    await part.sync()
+    await link(part.path, path).catch((error) => {
       if (error.code !== 'EEXIST') throw error
-    }),
-  )
+    })
+  })
   return readFile(path, 'utf8')
 }

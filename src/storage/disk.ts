@@ -4,8 +4,9 @@ import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { messageOf, StorageError } from '../errors'
 import { areaFile, areaOf } from './area'
-import { isFolder, isMissing, moveTo, removeEmptyFolders } from './folders'
+import { isFolder, isMissing, removeEmptyFolders } from './folders'
 import { partsFolder, removeAbandonedParts, withPart } from './parts'
+import { putInPlace } from './place'
 import { type Storage, urlBelow } from './storage'
 import { walk } from './walk'
 
@@ -55,7 +56,7 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
     async write(key, body) {
       try {
         const path = placeOf(key)
-        const written = withPart(base, body, (part) => moveTo(path, part))
+        const written = withPart(base, body, (part) => putInPlace(path, part))
         await failing(`cannot write ${path}`, written).catch(async (error) => {
           await removeEmptyFolders(dirname(path), base)
           throw error

@@ -1,4 +1,4 @@
-import { mkdir, open, rename, rmdir, stat } from 'node:fs/promises'
+import { mkdir, open, rmdir, stat } from 'node:fs/promises'
 import { dirname, sep } from 'node:path'
 
 /** Whether there is nothing at that path, or no way to it. */
@@ -23,20 +23,8 @@ export async function inFolderOf<T>(path: string, make: (firstNew: string | unde
   }
 }
 
-/** Puts a file in its place, whatever was there, and makes its name survive a power cut, with those of the folders that are new. */
-export async function moveTo(path: string, from: string): Promise<void> {
-  await inFolderOf(path, async (firstNew) => {
-    await rename(from, path)
-    const top = dirname(firstNew ?? path)
-    for (let folder = dirname(path); folder.length >= top.length; folder = dirname(folder)) {
-      await syncFolder(folder)
-      if (folder === top) break
-    }
-  })
-}
-
-/** File systems that cannot (Windows) are left alone. */
-async function syncFolder(path: string): Promise<void> {
+/** Makes names in a folder survive a power cut. File systems that cannot (Windows) are left alone. */
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path).catch(() => undefined)
   await folder?.sync().catch(() => undefined)
   await folder?.close()

@@ -11,24 +11,26 @@ export const partsFolder = '.parts'
 /** What nobody wrote to for so long belongs to a process that was killed. Milliseconds. */
 const abandoned = 24 * 3600_000
 
-/** Writes and syncs a body that has no place yet, hands the path over, and leaves nothing there, whatever happens. */
-export async function withPart(base: string, body: Readable | Uint8Array, use: (part: string) => Promise<void>): Promise<void> {
-  const part = join(base, partsFolder, randomUUID())
-  try {
-    await fill(part, body)
-    await use(part)
-  } finally {
-    await removePart(part, base)
-  }
+/** A file that is written, and has no place yet. */
+export interface Part {
+  readonly path: string
+  /** Brings its bytes to the disk, wherever it has its place by then. */
+  sync(): Promise<void>
 }
 
-async function fill(part: string, body: Readable | Uint8Array): Promise<void> {
-  const file = await inFolderOf(part, () => open(part, 'wx'))
+/** Writes a body, hands it over as a part, and leaves nothing there, whatever happens. */
+export async function withPart(base: string, body: Readable | Uint8Array, use: (part: Part) => Promise<void>): Promise<void> {
+  const path = join(base, partsFolder, randomUUID())
   try {
-    for await (const chunk of body instanceof Readable ? body : [body]) await file.writeFile(chunk)
-    await file.sync()
+    const file = await inFolderOf(path, () => open(path, 'wx'))
+    try {
+      for await (const chunk of body instanceof Readable ? body : [body]) await file.writeFile(chunk)
+      await use({ path, sync: () => file.sync() })
+    } finally {
+      await file.close()
+    }
   } finally {
-    await file.close()
+    await removePart(path, base)
   }
 }
 

@@ -61,7 +61,7 @@ async function measure({ wanted }: Case, count: number, jobs: Jobs | undefined, 
   const { original, styles } = wanted
   const processor = imageProcessor()
   const ours = async () => {
-    const input = { contentType: original.contentType, path: original.path, open: () => fromPath(original.path).open() as never }
+    const input = { contentType: original.contentType, path: async () => original.path, open: () => fromPath(original.path).open() as never }
     for await (const _ of processor.process(input, styles));
   }
   const peers = {
