@@ -11,6 +11,8 @@ export interface LockedRow {
   read(): Promise<AttachmentRecord | null | undefined>
   /** How many rows took it. */
   write(columns: AttachmentRecord | typeof emptyRecord): Promise<number>
+  /** Of a row that was inserted just now: writes and locks it, if it holds no file. Whether it did. */
+  fill?(columns: AttachmentRecord): Promise<boolean>
 }
 
 /** What follows when the transaction commits. */
@@ -27,13 +29,19 @@ export async function carryOut(
   { intents, now }: { intents: Pick<Intents, 'get'>; now: () => Date },
 ): Promise<Outcome & { columns: AttachmentRecord | null }> {
   const { ref, definition } = place
+  const certain = intents.get(intent.version)?.uncertain === false
+  if (intent.file && certain && row.fill) {
+    const columns = planRow(place, intent.file, null, now())
+    // no, where the statement was an upsert
+    if (await row.fill(columns)) return { columns, job: processJob(ref, columns), left: null }
+  }
   const before = await row.read()
   if (before === undefined) {
     throw new UsageError('row_missing', `the row of ${ref.entity}.${ref.attachment} is not there to take its file: save the entity itself, by save()`)
   }
   // saved twice in one transaction, or again because the answer to COMMIT was lost
   if (before && before.version === intent.version) return { columns: before, job: before.processing ? processJob(ref, before) : null, left: null }
-  if (intent.file && intents.get(intent.version)?.uncertain !== false) {
+  if (intent.file && !certain) {
     const what = `${ref.entity}.${ref.attachment} was saved by another transaction, or the answer to its COMMIT was lost; another file may have taken its place since`
     throw new UsageError('attach_again', `${what}: load the entity and attach() the file again`)
   }

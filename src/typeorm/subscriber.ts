@@ -76,15 +76,22 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
     return decision ?? new Map()
   }
 
-  function writeRows(event: Written) {
+  function writeRows(event: Written, lock: typeof lockedRow) {
     const { entity, queryRunner } = event
     const work = [...(entity ? decided(event, entity) : [])].map(([bound, intent]) =>
-      transaction.inTurn(queryRunner, (turn) => writeRow(entity as ObjectLiteral, bound, intent, queryRunner, turn)),
+      transaction.inTurn(queryRunner, (turn) => writeRow(entity as ObjectLiteral, bound, intent, queryRunner, turn, lock)),
     )
     return together(work)
   }
 
-  async function writeRow(owner: ObjectLiteral, bound: BoundAttachment, intent: Intent, runner: QueryRunner, turn: Turn<Committed>): Promise<void> {
+  async function writeRow(
+    owner: ObjectLiteral,
+    bound: BoundAttachment,
+    intent: Intent,
+    runner: QueryRunner,
+    turn: Turn<Committed>,
+    lock: typeof lockedRow,
+  ): Promise<void> {
     const place = placeOf(bound, owner)
     if (Object.values(place.ref.id).includes(undefined)) {
       throw new UsageError(
@@ -92,7 +99,7 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
         `the id of the saved ${bound.entity} is not known, so its file cannot be written: leave out { reload: false }`,
       )
     }
-    const { columns, ...outcome } = await carryOut(intent, place, lockedRow(bound, place, runner), { intents, now: () => new Date() })
+    const { columns, ...outcome } = await carryOut(intent, place, lock(bound, place, runner), { intents, now: () => new Date() })
     // a detached value names its intent until the commit: after a rollback it can so be saved again
     if (columns) tell(owner, bound, columns)
     else owner[bound.property] = bound.detached(intent.version)
@@ -102,6 +109,14 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
   function lockedRow({ table }: BoundAttachment, { ref }: Place, runner: QueryRunner): LockedRow {
     const run = runOn(runner)
     return { read: () => table.read(run, ref.id, 'lock'), write: (columns) => table.write(run, ref.id, columns) }
+  }
+
+  function insertedRow(bound: BoundAttachment, place: Place, runner: QueryRunner): LockedRow {
+    const run = runOn(runner)
+    return {
+      ...lockedRow(bound, place, runner),
+      fill: async (columns) => (await bound.table.write(run, place.ref.id, columns, { empty: true })) === 1,
+    }
   }
 
   async function afterCommit(runner: QueryRunner, turn: Turn<Committed>, entry: Committed): Promise<void> {
@@ -138,8 +153,8 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
       }
     },
 
-    afterInsert: writeRows,
-    afterUpdate: writeRows,
+    afterInsert: (event) => writeRows(event, insertedRow),
+    afterUpdate: (event) => writeRows(event, lockedRow),
 
     beforeRemove({ metadata, databaseEntity, entityId, queryRunner }) {
       const row = removedRow(metadata, databaseEntity, entityId)

@@ -22,6 +22,8 @@ export interface FoundRecord {
 }
 
 export interface Conditions {
+  /** Without a file. */
+  readonly empty?: true
   readonly version?: string
   readonly versions?: readonly string[]
   readonly processing?: boolean
@@ -70,8 +72,9 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
   }
 
   function meeting(conditions: Conditions, put: ReturnType<typeof parameters>['put']): string[] {
-    const { version, versions, processing, failed, attemptedAt, attemptedBefore, attemptedAfter } = conditions
+    const { empty, version, versions, processing, failed, attemptedAt, attemptedBefore, attemptedAfter } = conditions
     const where: string[] = []
+    if (empty) where.push(`${named(columns.version)} IS NULL`)
     if (version !== undefined) where.push(put(columns.version, version))
     if (versions) where.push(`(${versions.map((one) => put(columns.version, one)).join(' OR ')})`)
     if (processing !== undefined) where.push(put(columns.processing, processing))

@@ -159,7 +159,7 @@ export class Actions {
     const { world, host } = this
     const { database, scheduler, lifecycle } = world
     const { row } = deed
-    const locked = database.lockedRow(transaction, row)
+    const { fill, ...locked } = database.lockedRow(transaction, row)
     if ('remove' in deed) {
       const outcome = await lifecycle.beforeRemoval(this.#place(row), locked)
       await scheduler.ask(host.machine, `remove row ${row}`, () => void transaction.written.set(row, undefined))
@@ -170,7 +170,9 @@ export class Actions {
     if (!intent) return null
     const known = await locked.read()
     if (known === undefined) await scheduler.ask(host.machine, `insert row ${row}`, () => void transaction.written.set(row, null))
-    return lifecycle.carryOut(intent, this.#place(row), locked, { intents: host.intents, now: () => world.now() })
+    // of an upsert nobody knows whether it inserted
+    const inserted = known === undefined || known === null ? { ...locked, fill } : locked
+    return lifecycle.carryOut(intent, this.#place(row), inserted, { intents: host.intents, now: () => world.now() })
   }
 
   /** The moment that counts: from now on everybody relies on what was saved. */

@@ -77,7 +77,7 @@ export class Database {
   }
 
   /** The row in a transaction, made where it is missing. */
-  lockedRow(transaction: Transaction, id: number): LockedRow {
+  lockedRow(transaction: Transaction, id: number): Required<LockedRow> {
     const { machine, written } = transaction
     const free = () => [undefined, transaction].includes(this.locks.get(id))
     return {
@@ -96,6 +96,18 @@ export class Database {
           written.set(id, copy((columns as AttachmentRecord | typeof emptyRecord).version === null ? null : (columns as AttachmentRecord)))
           return 1
         }),
+      fill: (columns) =>
+        this.scheduler.ask(
+          machine,
+          `fill row ${id}`,
+          () => {
+            if ((written.has(id) ? written.get(id) : this.rows.get(id)) !== null) return false
+            if (machine.alive) this.locks.set(id, transaction)
+            written.set(id, copy(columns))
+            return true
+          },
+          { ready: free },
+        ),
     }
   }
 

@@ -153,8 +153,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'nobody minds a COMMIT without an answer',
     file: 'save.ts',
-    find: 'if (intent.file && intents.get(intent.version)?.uncertain !== false)',
-    replace: 'if (!intents)',
+    find: 'const certain = intents.get(intent.version)?.uncertain === false',
+    replace: 'const certain = true',
   },
   {
     name: 'a detached file is forgotten',
