@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessByStdio, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { onTestFinished, vi } from 'vitest'
 
 export const root = join(__dirname, '../..')
@@ -22,10 +23,18 @@ export interface Command {
   readonly ended: Promise<number | null>
 }
 
+export interface Start {
+  /** A channel to the command, as PM2 has one. */
+  readonly channel?: boolean
+  /** What Node is told. */
+  readonly node?: readonly string[]
+}
+
 /** Runs the command; killed when the test ends. */
-export function command(args: readonly string[], env: NodeJS.ProcessEnv = {}): Command {
+export function command(args: readonly string[], env: NodeJS.ProcessEnv = {}, { channel = false, node = [] }: Start = {}): Command {
   const surroundings = { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env }
-  const child = spawn(process.execPath, [cli, ...args], { env: surroundings, stdio: ['ignore', 'pipe', 'pipe'] })
+  const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', channel ? 'ipc' : 'ignore']
+  const child = spawn(process.execPath, [...node, cli, ...args], { env: surroundings, stdio }) as ChildProcessByStdio<null, Readable, Readable>
   onTestFinished(() => void child.kill('SIGKILL'))
   const lines: Line[] = []
   let complaint = ''

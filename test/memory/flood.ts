@@ -4,27 +4,33 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { createDatabase, startPostgres } from '../../examples/services/postgres'
-import { clientConfig, type S3Server, startS3 } from '../../examples/services/s3'
-import { fromPath, inProcessBackground } from '../../src'
-import type { Flood, Flooded } from './flood-worker'
+import { clientConfig, startS3 } from '../../examples/services/s3'
+import { fromPath } from '../../src'
+import { graphileBackground } from '../../src/background/graphile'
+import type { Flood } from './flood-attachments'
+import { flood } from './flood-worker'
 import { hugePictures } from './huge'
-import { memoryLimit, run } from './limited'
+import { memoryLimit } from './limited'
 import { buckets, connectPosters, Poster } from './posters'
 
-// npm run flood: huge pictures wait for a worker that has 512 MB; ends with 1 when it does not live through them
+// npm run flood: huge pictures wait for a worker that has 512 MB; ends with 1 when it does not live through them.
+// With --program the worker is no command, but a program of somebody's own.
 
 const limit = 512 * 2 ** 20
-/** What docs/styles.md advises: without it glibc keeps what was freed, and the process grows beyond any limit of ours. */
-const allocator = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
 const forms = ['photo.jpg', 'turned.jpg', 'progressive.jpg', 'photo.png', 'turned.png', 'photo.webp', 'lossless.webp']
 
+const options = {
+  pictures: { type: 'string', default: '42' },
+  concurrency: { type: 'string', default: '8' },
+  program: { type: 'boolean', default: false },
+} as const
+
 /** As a web process would, which is none of the worker's business. */
-async function attachAll(pictures: readonly string[], database: string, s3: S3Server): Promise<void> {
+async function attachAll(pictures: readonly string[], { database, s3 }: Flood): Promise<void> {
   const client = new S3Client(clientConfig(s3))
   for (const Bucket of buckets) await client.send(new CreateBucketCommand({ Bucket }))
   client.destroy()
-  // its jobs are lost, and the worker finds them by their rows
-  const { attachments, dataSource, close } = await connectPosters(database, s3, { ...inProcessBackground(), enqueue: async () => undefined })
+  const { attachments, dataSource, close } = await connectPosters(database, s3, graphileBackground({ connectionString: database }))
   for (const path of pictures) {
     const poster = new Poster()
     await attachments.attach(poster, 'image', fromPath(path))
@@ -34,7 +40,7 @@ async function attachAll(pictures: readonly string[], database: string, s3: S3Se
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { pictures: { type: 'string', default: '42' }, concurrency: { type: 'string', default: '8' } } })
+  const { values } = parseArgs({ options })
   const folder = await mkdtemp(join(tmpdir(), 'attachments-flood-'))
   const [postgres, s3] = await Promise.all([startPostgres(), startS3()])
   const cgroup = memoryLimit(limit)
@@ -47,17 +53,16 @@ async function main(): Promise<void> {
       `${pictures.length} pictures of 60 megapixels, ${Math.round(bytes / 1e6)} MB, ${values.concurrency} jobs at a time; staging and storage ${s3.name}`,
     )
     console.log(cgroup ? 'held to 512 MB by a cgroup' : 'told that it has 512 MB; no cgroup could be had to hold it to that')
-    await attachAll(pictures, postgres.url('flood'), s3)
+    const given: Flood = { database: postgres.url('flood'), s3 }
+    await attachAll(pictures, given)
 
-    const given: Flood = { database: postgres.url('flood'), s3, concurrency: Number(values.concurrency), ...(!cgroup && { limit }) }
     const start = Date.now()
-    const { printed, ended } = await run(join(__dirname, 'flood-worker.ts'), given, { limit: cgroup, env: allocator })
-    if (printed === '') throw new Error(`the worker did not live through it: it ended with ${ended}`)
-    const { before, peak, done, errors }: Flooded = JSON.parse(printed)
+    const { done, before, peak, errors, ended } = await flood(pictures.length, given, { limit, cgroup, ...values })
     const [idle, most] = [before, peak].map((bytes) => Math.round(bytes / 2 ** 20))
     console.log(`${done} done in ${Math.round((Date.now() - start) / 1000)} s; ${most} MiB at the peak, ${idle} MiB before the first picture`)
     for (const message of errors) console.log(message)
-    if (done < pictures.length || peak > limit) process.exitCode = 1
+    if (ended !== 0) console.log(`it ended with ${ended}`)
+    if (done < pictures.length || peak > limit || ended !== 0) process.exitCode = 1
   } finally {
     cgroup?.remove()
     await Promise.all([postgres.stop(), s3.stop()])

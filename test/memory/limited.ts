@@ -2,8 +2,16 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** A cgroup that holds its processes to so many bytes, where this system and user can have one. */
-export function memoryLimit(bytes: number): { processes: string; remove(): void } | undefined {
+/** A cgroup that holds its processes to so much memory. */
+export interface MemoryLimit {
+  /** The command line that runs another within it, under one process id. */
+  within(commandLine: readonly string[]): readonly string[]
+  /** When all its processes have ended. */
+  remove(): void
+}
+
+/** So many bytes and not one more, where this system and user can have that. */
+export function memoryLimit(bytes: number): MemoryLimit | undefined {
   const second = existsSync('/sys/fs/cgroup/cgroup.controllers')
   const folder = join(second ? '/sys/fs/cgroup' : '/sys/fs/cgroup/memory', `attachments-${process.pid}`)
   try {
@@ -13,22 +21,19 @@ export function memoryLimit(bytes: number): { processes: string; remove(): void 
     if (existsSync(folder)) rmdirSync(folder)
     return undefined
   }
-  return { processes: join(folder, 'cgroup.procs'), remove: () => rmdirSync(folder) }
+  return {
+    within: (commandLine) => ['sh', '-c', 'echo $$ > "$0" && exec "$@"', join(folder, 'cgroup.procs'), ...commandLine],
+    remove: () => rmdirSync(folder),
+  }
 }
 
-/** Runs a program of ours, and gives what it printed, and the signal that ended it. */
-export async function run(
-  program: string,
-  given: object,
-  { limit, env }: { limit?: { processes: string } | undefined; env?: NodeJS.ProcessEnv } = {},
-): Promise<{ printed: string; ended: number | string }> {
-  const node = [process.execPath, '--import', 'tsx', program, JSON.stringify(given)]
-  const [command, ...rest] = limit ? ['sh', '-c', 'echo $$ > "$0" && exec "$@"', limit.processes, ...node] : node
-  const child = spawn(command as string, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
+/** Runs a program of ours to its end, and gives what it printed. */
+export async function run(program: string, given: object): Promise<string> {
+  const child = spawn(process.execPath, ['--import', 'tsx', program, JSON.stringify(given)], { stdio: ['ignore', 'pipe', 'inherit'] })
   let printed = ''
   child.stdout.on('data', (chunk) => {
     printed += chunk
   })
-  const ended = await new Promise<number | string>((resolve) => child.once('close', (code, signal) => resolve(signal ?? code ?? 0)))
-  return { printed, ended }
+  await new Promise((resolve) => child.once('close', resolve))
+  return printed
 }

@@ -13,7 +13,7 @@ const [width, height] = [8_000, 6_000]
 async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'attachments-pixels-'))
   try {
-    const measured = async (measure: Measure) => (await run(join(__dirname, 'pixels-child.ts'), measure)).printed.trim()
+    const measured = async (measure: Measure) => (await run(join(__dirname, 'pixels-child.ts'), measure)).trim()
     const pictures = Object.entries(await hugePictures(folder, width, height))
     for (const [name, path] of pictures) {
       const [small, whole] = [await measured({ path, width: 800, height: 600 }), await measured({ path, width, height })]
