@@ -16,7 +16,7 @@ import { RefusedFileError, StorageError, UsageError } from '../src/errors'
 import { accepts, contentTypeOf } from '../src/file/content-type'
 import { cleanFileName } from '../src/file/file-name'
 import { jpegEnd } from '../src/file/jpeg-end'
-import { measured } from '../src/file/measure'
+import { measured, type Passing } from '../src/file/measure'
 import { fromPath, letGo, openSource } from '../src/file/source'
 import { picture, withSegment } from './support/pictures'
 import { folder } from './support/world'
@@ -248,7 +248,10 @@ describe('accept', () => {
   })
 })
 
+const contentOf = async (content: Readable | Buffer) => (Buffer.isBuffer(content) ? content : buffer(content))
+
 describe('measuring a source', () => {
+  const measuredStream = (source: Readable, limits: { maxSize: number }) => measured(source, limits) as Passing & { body: Readable }
   const noise = (length: number) => Buffer.from(Uint32Array.from({ length: length / 4 }, (_, at) => Math.imul(at + 1, 2_654_435_761)).buffer)
   const inPieces = (bytes: Buffer, size: number) =>
     Readable.from(Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) => bytes.subarray(at * size, (at + 1) * size)))
@@ -261,7 +264,7 @@ describe('measuring a source', () => {
     [3_000_000, 3_000_000],
   ])('of %i bytes in pieces of %i passes it on, and tells size, digest and head', async (length, size) => {
     const bytes = length < 4 ? Buffer.alloc(length, 7) : noise(length)
-    const { stream, facts: told } = measured(inPieces(bytes, size), { maxSize: length })
+    const { body: stream, facts: told } = measuredStream(inPieces(bytes, size), { maxSize: length })
     expect((await buffer(stream)).equals(bytes)).toBe(true)
     const { head, ...facts } = await told
     expect(facts).toEqual({ size: length, fingerprint: createHash('sha256').update(bytes).digest('hex'), cutShort: false })
@@ -269,7 +272,7 @@ describe('measuring a source', () => {
   })
 
   it('takes typed arrays and text as bytes', async () => {
-    const { stream, facts: told } = measured(Readable.from([new Uint8Array([0xc3, 0xa9]), 'é']), { maxSize: 100 })
+    const { body: stream, facts: told } = measuredStream(Readable.from([new Uint8Array([0xc3, 0xa9]), 'é']), { maxSize: 100 })
     expect(await buffer(stream)).toEqual(Buffer.from('éé'))
     expect(await told).toMatchObject({ size: 4, head: Buffer.from('éé') })
   })
@@ -280,7 +283,7 @@ describe('measuring a source', () => {
       [whole, false],
       [whole.subarray(0, whole.length - 2), true],
     ] as const) {
-      const { stream, facts: told } = measured(inPieces(bytes, 100), { maxSize: 1e6 })
+      const { body: stream, facts: told } = measuredStream(inPieces(bytes, 100), { maxSize: 1e6 })
       await buffer(stream)
       expect((await told).cutShort).toBe(cutShort)
     }
@@ -297,7 +300,7 @@ describe('measuring a source', () => {
     })
     let passed = 0
     const reading = (async () => {
-      for await (const chunk of measured(source, { maxSize: 1_000_000 }).stream) passed += chunk.length
+      for await (const chunk of measuredStream(source, { maxSize: 1_000_000 }).body) passed += chunk.length
     })()
     await expect(reading).rejects.toMatchObject({ name: 'RefusedFileError', code: 'too_large', message: expect.stringContaining('1000000') })
     expect(passed).toBeLessThanOrEqual(1_000_000)
@@ -309,15 +312,15 @@ describe('measuring a source', () => {
   })
 
   it('counts maxSize to the byte', async () => {
-    await expect(buffer(measured(inPieces(noise(1000), 300), { maxSize: 1000 }).stream)).resolves.toHaveLength(1000)
-    await expect(buffer(measured(inPieces(noise(1000), 300), { maxSize: 999 }).stream)).rejects.toMatchObject({ code: 'too_large' })
+    await expect(buffer(measuredStream(inPieces(noise(1000), 300), { maxSize: 1000 }).body)).resolves.toHaveLength(1000)
+    await expect(buffer(measuredStream(inPieces(noise(1000), 300), { maxSize: 999 }).body)).rejects.toMatchObject({ code: 'too_large' })
   })
 
   it('says that the source failed, and why', async () => {
     const cause = new Error('connection reset')
     const source = new PassThrough()
     source.write('half')
-    const { stream } = measured(source, { maxSize: 100 })
+    const { body: stream } = measuredStream(source, { maxSize: 100 })
     const reading = (async () => {
       for await (const _ of stream) source.destroy(cause)
     })()
@@ -334,7 +337,7 @@ describe('measuring a source', () => {
     const source = new PassThrough()
     source.write('half')
     const reading = (async () => {
-      for await (const _ of measured(source, { maxSize: 100 }).stream) source.destroy()
+      for await (const _ of measuredStream(source, { maxSize: 100 }).body) source.destroy()
     })()
     await expect(reading).rejects.toMatchObject({ code: 'source_failed' })
   })
@@ -342,27 +345,45 @@ describe('measuring a source', () => {
   it('leaves an error of the library as it is', async () => {
     const error = new StorageError('object_missing', 'gone')
     const source = new Readable({ read: () => undefined }).destroy(error)
-    await expect(buffer(measured(source, { maxSize: 100 }).stream)).rejects.toBe(error)
+    await expect(buffer(measuredStream(source, { maxSize: 100 }).body)).rejects.toBe(error)
+  })
+
+  it('of bytes tells the same as of a stream, and refuses at once what is too large', async () => {
+    const bytes = noise(1_000_000)
+    const { body, size, facts } = measured(bytes, { maxSize: 1_000_000 })
+    expect(body).toBe(bytes)
+    expect(size).toBe(1_000_000)
+    const streamed = measuredStream(inPieces(bytes, 1000), { maxSize: 1_000_000 })
+    await buffer(streamed.body)
+    expect(await facts).toEqual(await streamed.facts)
+    expect(() => measured(bytes, { maxSize: 999_999 })).toThrow(expect.objectContaining({ code: 'too_large' }))
+  })
+
+  it('says nothing of a stream that nobody reads to its end', async () => {
+    const { body, facts } = measuredStream(inPieces(noise(1_000_000), 1000), { maxSize: 1_000_000 })
+    for await (const _ of body) break
+    await expect(facts).rejects.toThrow('not read to its end')
   })
 
   it.each([
     ['nothing at all', () => Readable.from([])],
     ['an empty Buffer', () => Readable.from([Buffer.alloc(0)])],
-    ['an empty Buffer, opened', async () => (await openSource(Buffer.alloc(0))).stream],
-    ['an empty Blob, opened', async () => (await openSource(new Blob([]))).stream],
+    ['an empty Buffer, opened', async () => (await openSource(Buffer.alloc(0))).content],
+    ['an empty Blob, opened', async () => (await openSource(new Blob([]))).content],
   ])('refuses %s as empty', async (_what, source) => {
-    await expect(buffer(measured(await source(), { maxSize: 100 }).stream)).rejects.toMatchObject({ name: 'RefusedFileError', code: 'empty' })
+    const reading = async () => contentOf(measured(await source(), { maxSize: 100 }).body)
+    await expect(reading()).rejects.toMatchObject({ name: 'RefusedFileError', code: 'empty' })
   })
 
   it("refuses what busboy's own limit has cut off, with the cure", async () => {
     const source = Object.assign(Readable.from([Buffer.from('half')]), { truncated: true })
-    await expect(buffer(measured(source, { maxSize: 100 }).stream)).rejects.toMatchObject({
+    await expect(buffer(measuredStream(source, { maxSize: 100 }).body)).rejects.toMatchObject({
       name: 'RefusedFileError',
       code: 'too_large',
       message: expect.stringMatching(/multipart parser's own size limit: raise it/),
     })
     const whole = Object.assign(Readable.from([Buffer.from('whole')]), { truncated: false })
-    await expect(buffer(measured(whole, { maxSize: 100 }).stream)).resolves.toHaveLength(5)
+    await expect(buffer(measuredStream(whole, { maxSize: 100 }).body)).resolves.toHaveLength(5)
   })
 })
 
@@ -521,7 +542,7 @@ describe('a source', () => {
     const opened = await openSource(make(path))
     expect(opened.fileName).toBe(fileName)
     const expected = what === 'a Uint16Array' ? bytes.subarray(0, bytes.length - (bytes.length % 2)) : bytes
-    expect(await buffer(opened.stream)).toEqual(expected)
+    expect(await contentOf(opened.content)).toEqual(expected)
   })
 
   it('from a path is opened when it is needed, and as often', async () => {
@@ -534,7 +555,7 @@ describe('a source', () => {
     })
     for (const content of ['one', 'two']) {
       await writeFile(path, content)
-      expect(String(await buffer((await openSource(source)).stream))).toBe(content)
+      expect(String(await contentOf((await openSource(source)).content))).toBe(content)
     }
   })
 

@@ -86,13 +86,13 @@ describe('diskStorage', () => {
     expect(await filesIn(root)).toEqual(['a', 'a/kept'])
   })
 
-  it('writes into a folder of unfinished files, which shows them to whoever lists it', async () => {
+  it('shows unfinished files to whoever lists them', async () => {
     const { storage, root } = await disk()
     const source = new PassThrough()
     const written = storage.write('a/b', source, info)
     source.write(bytes(1_000))
-    await expect.poll(async () => (await list(storage, '.parts/'))[0]?.size).toBe(1_000)
-    expect(await filesIn(root)).toEqual(['.parts', expect.stringMatching(/^\.parts\/[0-9a-f-]{36}$/)])
+    await expect.poll(async () => (await list(storage, '.part-'))[0]?.size).toBe(1_000)
+    expect(await filesIn(root)).toEqual([expect.stringMatching(/^\.part-[0-9a-f-]{36}$/)])
     expect(await storage.stat('a/b')).toBeUndefined()
     source.end()
     await written
@@ -104,7 +104,7 @@ describe('diskStorage', () => {
     process.env['CONTRACT_ROOT'] = root
     await killWhen(elsewhere('disk'), { do: 'write', key: 'a/b', stop: 'half-way through' }, 'stopped')
     const left = await list(storage)
-    expect(left).toEqual([{ key: expect.stringMatching(/^\.parts\//), size: expect.any(Number), modified: expect.any(Date) }])
+    expect(left).toEqual([{ key: expect.stringMatching(/^\.part-/), size: expect.any(Number), modified: expect.any(Date) }])
     expect(left[0]?.size).toBeGreaterThan(MB)
     await storage.delete(left.map(({ key }) => key))
     expect(await filesIn(root)).toEqual([])
@@ -115,7 +115,7 @@ describe('diskStorage', () => {
     const source = new PassThrough()
     const written = storage.write('a/b', source, info)
     await expect.poll(() => listed(storage)).toHaveLength(1)
-    await storage.delete(await listed(storage, '.parts/'))
+    await storage.delete(await listed(storage, '.part-'))
     source.end()
     await expect(written).rejects.toMatchObject({ name: 'StorageError', code: 'disk_failed' })
     expect(await filesIn(root)).toEqual([])
@@ -123,17 +123,17 @@ describe('diskStorage', () => {
 
   it('clears away, when it is prepared, what nobody has written to for a day', async () => {
     const { storage, root } = await disk()
-    await fileOfAge(join(root, '.parts', 'old'), 25)
-    await fileOfAge(join(root, '.parts', 'young'), 23)
+    await fileOfAge(join(root, '.part-old'), 25)
+    await fileOfAge(join(root, '.part-young'), 23)
     await fileOfAge(join(root, 'a', 'old'), 25)
     await storage.prepare?.()
-    expect(await listed(storage)).toEqual(['.parts/young', 'a/old'])
-    await fileOfAge(join(root, '.parts', 'young'), 25)
+    expect(await listed(storage)).toEqual(['.part-young', 'a/old'])
+    await fileOfAge(join(root, '.part-young'), 25)
     await storage.prepare?.()
     expect(await filesIn(root)).toEqual(['a', 'a/old'])
   })
 
-  it.each(['.parts', '.parts/x', '.PARTS/x', 'a/../.parts/x'])('keeps the folder of unfinished files to itself: %s', async (key) => {
+  it.each(['.part-', '.part-x', '.PART-x/y', 'a/../.part-x'])('keeps the names of unfinished files to itself: %s', async (key) => {
     const { storage, root } = await disk()
     const source = streamOf(bytes(10))
     await expect(storage.write(key, source, info)).rejects.toMatchObject({ name: 'StorageError', code: 'key_reserved' })

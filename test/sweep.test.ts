@@ -199,17 +199,16 @@ describe('sweepStaging()', () => {
   it('deletes parts of writes that were killed, once they are a day old', async () => {
     const { root, staging } = await disk()
     const { attachments } = await start(staging)
-    await mkdir(join(root, '.parts'))
     for (const [name, old] of [
       ['old', 25],
       ['young', 23],
     ] as const) {
-      await writeFile(join(root, '.parts', name), 'x')
+      await writeFile(join(root, `.part-${name}`), 'x')
       const then = new Date(Date.now() - old * hours)
-      await utimes(join(root, '.parts', name), then, then)
+      await utimes(join(root, `.part-${name}`), then, then)
     }
     await attachments.sweepStaging()
-    expect(await filesIn(root)).toEqual(['.parts', '.parts/young'])
+    expect(await filesIn(root)).toEqual(['.part-young'])
     await attachments.close()
   })
 

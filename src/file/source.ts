@@ -56,30 +56,31 @@ export function fromPath(path: string, { fileName = basename(path) }: { fileName
  * Ends a source that nobody wants any more. What is part of a request is read to its end and thrown away: its connection
  * would be stuck otherwise, and the visitor without an answer.
  */
-export function letGo(stream: Readable): void {
-  const fromRequest = stream instanceof IncomingMessage || 'truncated' in stream
-  if (fromRequest) stream.resume()
-  else stream.destroy()
+export function letGo(content: Readable | Buffer): void {
+  if (Buffer.isBuffer(content)) return
+  const fromRequest = content instanceof IncomingMessage || 'truncated' in content
+  if (fromRequest) content.resume()
+  else content.destroy()
 }
 
 export interface OpenSource {
-  readonly stream: Readable
+  readonly content: Readable | Buffer
   readonly fileName?: string
 }
 
 /** Opens whatever was given. Refuses what a JSON body could contain, naming the way that works. */
 export async function openSource(source: unknown): Promise<OpenSource> {
-  if (source instanceof FileSource) return { stream: unread(await source.open()), fileName: source.fileName }
-  if (source instanceof Readable) return { stream: unread(source) }
-  if (source instanceof Blob) return { stream: fromWeb(source.stream()), fileName: 'name' in source ? text(source.name) : undefined }
-  if (source instanceof ReadableStream) return { stream: fromWeb(source) }
+  if (source instanceof FileSource) return { content: unread(await source.open()), fileName: source.fileName }
+  if (source instanceof Readable) return { content: unread(source) }
+  if (source instanceof Blob) return { content: fromWeb(source.stream()), fileName: 'name' in source ? text(source.name) : undefined }
+  if (source instanceof ReadableStream) return { content: fromWeb(source) }
   const bytes = bytesOf(source)
-  if (bytes) return { stream: Readable.from([bytes], { objectMode: false }) }
+  if (bytes) return { content: bytes }
   if (source !== null && typeof source === 'object') {
     const upload = source as Record<string, unknown>
     const content = bytesOf(upload['buffer'])
-    if (content) return { stream: Readable.from([content], { objectMode: false }), fileName: text(upload['originalname']) }
-    if (upload['file'] instanceof Readable) return { stream: unread(upload['file']), fileName: text(upload['filename']) }
+    if (content) return { content, fileName: text(upload['originalname']) }
+    if (upload['file'] instanceof Readable) return { content: unread(upload['file']), fileName: text(upload['filename']) }
   }
   throw refusal(source)
 }

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import { type AnyAttached, Attached } from '../attachment/attached'
 import { type AttachmentRecord, newVersion, type StyleRecord } from '../attachment/record'
 import type { Definition } from '../definition/definition'
@@ -41,8 +40,8 @@ export async function receive(
   let written = Promise.resolve()
   try {
     const fileName = cleanFileName(checkedName(options.fileName ?? opened.fileName ?? ''))
-    const { stream, facts } = measured(opened.stream, definition)
-    written = staging.write(original, Readable.from(stream, { objectMode: false }), { contentType: 'application/octet-stream' })
+    const { body, size, facts } = measured(opened.content, definition)
+    written = staging.write(original, body, { contentType: 'application/octet-stream', size })
     // while the last bytes are brought to the disk it is told what they are
     const identified = facts.then((facts) =>
       identify(facts, fileName, definition, options, (contentType) => inputFrom(staging, original, contentType, written)),
@@ -50,11 +49,11 @@ export async function receive(
     const area = facts.then(() => stagedHere(staging))
     for (const ahead of [identified, area]) ahead.catch(() => undefined)
     await written
-    const { size, fingerprint } = await facts
+    const { size: fileSize, fingerprint } = await facts
     const { contentType, width, height } = await identified
     const wanted = definition.processor.reads(contentType) ? definition.stylesFor(owner) : []
     const styles: Record<string, StyleRecord> = {
-      original: { key: '', contentType, written: false, staged: original, size, width, height },
+      original: { key: '', contentType, written: false, staged: original, size: fileSize, width, height },
       ...Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)])),
     }
     const now = wanted.flatMap(({ name }) => (definition.madeAtOnce(name) ? (styles[name]?.style ?? []) : []))
@@ -69,7 +68,7 @@ export async function receive(
     return {
       fileName,
       contentType,
-      fileSize: size,
+      fileSize,
       updatedAt: new Date(),
       fingerprint,
       version,
@@ -79,7 +78,7 @@ export async function receive(
       meta: { storage: definition.storage ?? '', id: '', styles, ...(here && { area: here }) },
     }
   } catch (error) {
-    letGo(opened.stream)
+    letGo(opened.content)
     await written.catch(() => undefined)
     await staging.delete(staged).catch(() => undefined)
     throw error
@@ -117,5 +116,5 @@ async function identify(
 /** A file that is attached elsewhere is copied. */
 async function reopen(source: AnyAttached) {
   if (!source.present) throw new UsageError('nothing_attached', 'the attached file to copy is empty: look at .present first')
-  return { stream: await source.stream('original'), fileName: source.fileName ?? undefined }
+  return { content: await source.stream('original'), fileName: source.fileName ?? undefined }
 }

@@ -51,7 +51,7 @@ export async function sweepStaging(
     }
     await sweepUnreferred(name, keys)
   }
-  for (const prefix of ['.parts/', clock]) for await (const key of old(prefix)) await sweep([key], new Set())
+  for (const prefix of ['.part-', clock]) for await (const key of old(prefix)) await sweep([key], new Set())
   return swept
 }
 

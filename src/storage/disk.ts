@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { messageOf, StorageError } from '../errors'
 import { areaFile, areaOf } from './area'
 import { isFolder, isMissing, removeEmptyFolders } from './folders'
-import { partsFolder, removeAbandonedParts, withPart } from './parts'
+import { partPrefix, removeAbandonedParts, withPart } from './parts'
 import { putInPlace } from './place'
 import { type Storage, urlBelow } from './storage'
 import { walk } from './walk'
@@ -18,9 +18,9 @@ export interface DiskStorageOptions {
 }
 
 /**
- * Files below a folder of this machine. A file appears under its key whole and synced to disk, or not at all; until it is
- * whole it lies in `.parts` below the root. What a killed process leaves there is removed by `prepare()` after a day. The file
- * `.area` tells machines whether they see the same folder.
+ * Files below a folder of this machine. A file appears under its key whole, or not at all, and is synced to disk when `write()`
+ * returns; until it is whole it is called `.part-…` and lies right below the root. What a killed process leaves of that is removed by
+ * `prepare()` after a day. The file `.area` tells machines whether they see the same folder.
  */
 export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
   const base = resolve(root)
@@ -39,8 +39,8 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
     const path = pathOf(key)
     // some file systems take names in any case
     const first = relative(base, path).split(sep)[0]?.toLowerCase()
-    if (first === partsFolder) {
-      throw new StorageError('key_reserved', `key '${key}' lies in ${join(base, partsFolder)}, which is for unfinished files: choose another`)
+    if (first?.startsWith(partPrefix)) {
+      throw new StorageError('key_reserved', `key '${key}' begins with '${partPrefix}', as unfinished files in ${base} do: choose another`)
     }
     if (first === areaFile)
       throw new StorageError('key_reserved', `key '${key}' is ${join(base, areaFile)}, by which the folder is known: choose another`)
@@ -50,7 +50,7 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
   return {
     async prepare() {
       await failing(`cannot make the folder ${base}`, mkdir(base, { recursive: true }))
-      await failing(`cannot clear up ${join(base, partsFolder)}`, removeAbandonedParts(base))
+      await failing(`cannot clear up ${base}`, removeAbandonedParts(base))
     },
 
     async write(key, body) {

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { inFolderOf, removeEmptyFolders } from './folders'
+import { inFolderOf } from './folders'
 import { walk } from './walk'
 
-/** Below the root, and so on its file system: a rename brings a part to its place at once. */
-export const partsFolder = '.parts'
+/** How the names of parts begin. They lie right below the root, and so on its file system, and need no folder to be made first. */
+export const partPrefix = '.part-'
 
 /** What nobody wrote to for so long belongs to a process that was killed. Milliseconds. */
 const abandoned = 24 * 3600_000
@@ -20,7 +20,7 @@ export interface Part {
 
 /** Writes a body, hands it over as a part, and leaves nothing there, whatever happens. */
 export async function withPart(base: string, body: Readable | Uint8Array, use: (part: Part) => Promise<void>): Promise<void> {
-  const path = join(base, partsFolder, randomUUID())
+  const path = join(base, `${partPrefix}${randomUUID()}`)
   try {
     const file = await inFolderOf(path, () => open(path, 'wx'))
     try {
@@ -30,19 +30,17 @@ export async function withPart(base: string, body: Readable | Uint8Array, use: (
       await file.close()
     }
   } finally {
-    await removePart(path, base)
+    await removePart(path)
   }
 }
 
 /** Nothing depends on this: what stays is found by the next sweep. */
-async function removePart(part: string, base: string): Promise<void> {
-  await unlink(part).catch(() => undefined)
-  await removeEmptyFolders(join(base, partsFolder), base)
+async function removePart(path: string): Promise<void> {
+  await unlink(path).catch(() => undefined)
 }
 
 export async function removeAbandonedParts(base: string): Promise<void> {
-  const folder = join(base, partsFolder)
-  for await (const { key, modified } of walk(folder)) {
-    if (modified.getTime() < Date.now() - abandoned) await removePart(join(folder, key), base)
+  for await (const { key, modified } of walk(base, '', partPrefix)) {
+    if (modified.getTime() < Date.now() - abandoned) await removePart(join(base, key))
   }
 }
