@@ -4,7 +4,7 @@ import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { Readable } from 'node:stream'
 import { messageOf, StorageError } from '../errors'
 import { areaFile, areaOf } from './area'
-import { isFolder, isMissing, removeEmptyFolders } from './folders'
+import { isFolder, isMissing, makeFolderOf, removeEmptyFolders } from './folders'
 import { partPrefix, removeAbandonedParts, withPart } from './parts'
 import { putInPlace } from './place'
 import { type Storage, urlBelow } from './storage'
@@ -56,8 +56,11 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
     async write(key, body) {
       try {
         const path = placeOf(key)
-        const written = withPart(base, body, (part) => putInPlace(path, part))
+        // a stream may take its time, and a process that is killed meanwhile would leave an empty folder
+        const folder = body instanceof Readable ? undefined : makeFolderOf(path)
+        const written = withPart(base, body, (part) => putInPlace(path, part, folder))
         await failing(`cannot write ${path}`, written).catch(async (error) => {
+          await folder?.catch(() => undefined)
           await removeEmptyFolders(dirname(path), base)
           throw error
         })

@@ -10,15 +10,28 @@ export async function isFolder(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() ?? false
 }
 
+/** Begins to make the folder of a file that is to come. Resolves to the first folder that was missing. */
+export function makeFolderOf(path: string): Promise<string | undefined> {
+  const made = mkdir(dirname(path), { recursive: true })
+  // whoever writes the file finds out
+  made.catch(() => undefined)
+  return made
+}
+
 /**
- * Makes the folder of `path`, and in it what `make` makes, which is told the first folder that was missing. Somebody who clears
- * empty folders away may take ours before it is used: then once more.
+ * Makes in the folder of `path` what `make` makes, which is told the first folder that was missing. Somebody who clears empty
+ * folders away may take ours before it is used: then once more.
  */
-export async function inFolderOf<T>(path: string, make: (firstNew: string | undefined) => Promise<T>, tries = 10): Promise<T> {
+export async function inFolderOf<T>(
+  path: string,
+  make: (firstNew: string | undefined) => Promise<T>,
+  made = makeFolderOf(path),
+  tries = 10,
+): Promise<T> {
   try {
-    return await make(await mkdir(dirname(path), { recursive: true }))
+    return await make(await made)
   } catch (error) {
-    if (isMissing(error) && tries > 1) return inFolderOf(path, make, tries - 1)
+    if (isMissing(error) && tries > 1) return inFolderOf(path, make, makeFolderOf(path), tries - 1)
     throw error
   }
 }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { open, unlink } from 'node:fs/promises'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { inFolderOf } from './folders'
+import { inFolderOf, isMissing } from './folders'
 import { walk } from './walk'
 
 /** How the names of parts begin. They lie right below the root, and so on its file system, and need no folder to be made first. */
@@ -22,7 +22,7 @@ export interface Part {
 export async function withPart(base: string, body: Readable | Uint8Array, use: (part: Part) => Promise<void>): Promise<void> {
   const path = join(base, `${partPrefix}${randomUUID()}`)
   try {
-    const file = await inFolderOf(path, () => open(path, 'wx'))
+    const file = await opened(path)
     try {
       for await (const chunk of body instanceof Readable ? body : [body]) await file.writeFile(chunk)
       await use({ path, sync: () => file.sync() })
@@ -32,6 +32,14 @@ export async function withPart(base: string, body: Readable | Uint8Array, use: (
   } finally {
     await removePart(path)
   }
+}
+
+/** The root is there, unless somebody has taken it away. */
+function opened(path: string): Promise<FileHandle> {
+  return open(path, 'wx').catch((error) => {
+    if (isMissing(error)) return inFolderOf(path, () => open(path, 'wx'))
+    throw error
+  })
 }
 
 /** Nothing depends on this: what stays is found by the next sweep. */

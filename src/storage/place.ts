@@ -1,22 +1,25 @@
 import { link, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { inFolderOf, isMissing, syncFolder } from './folders'
+import { inFolderOf, isMissing, type makeFolderOf, syncFolder } from './folders'
 import type { Part } from './parts'
 
 /**
  * Gives a part its place, whatever was there, and makes it survive a power cut: its bytes, its name, and the folders that are new.
  * Bytes are synced under their new name, so that one commit of the file system's journal is enough for all of that; but what is there
  * already is never exchanged for bytes that are not safe yet.
+ *
+ * @param folder its folder, where it is on its way
  */
-export async function putInPlace(path: string, part: Part): Promise<void> {
-  await inFolderOf(path, async (firstNew) => {
+export async function putInPlace(path: string, part: Part, folder?: ReturnType<typeof makeFolderOf>): Promise<void> {
+  const place = async (firstNew: string | undefined) => {
     if (!(await linked(part.path, path))) {
       await part.sync()
       await rename(part.path, path)
     }
     await part.sync()
     await Promise.all(foldersUpTo(dirname(firstNew ?? path), dirname(path)).map(syncFolder))
-  })
+  }
+  await inFolderOf(path, place, folder)
 }
 
 /** Whether a file has a second name now. No where something has that name, and on file systems without links. */
