@@ -5,7 +5,7 @@ import type { Part } from './parts'
 
 /**
  * Gives a part its place, whatever was there, and makes it survive a power cut: its bytes, its name, and the folders that are new.
- * Bytes are synced under their new name, so that one commit of the file system's journal is enough for all of that; but what is there
+ * Bytes are synced under their new name, so that all of that goes into one commit of the file system's journal; but what is there
  * already is never exchanged for bytes that are not safe yet.
  *
  * @param folder its folder, where it is on its way
@@ -16,8 +16,7 @@ export async function putInPlace(path: string, part: Part, folder?: ReturnType<t
       await part.sync()
       await rename(part.path, path)
     }
-    await part.sync()
-    await Promise.all(foldersUpTo(dirname(firstNew ?? path), dirname(path)).map(syncFolder))
+    await Promise.all([part.sync(), ...foldersUpTo(dirname(firstNew ?? path), dirname(path)).map(syncFolder)])
   }
   await inFolderOf(path, place, folder)
 }
