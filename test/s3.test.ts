@@ -200,15 +200,18 @@ faithfully('an object that s3Storage wrote', () => {
 })
 
 faithfully('a URL signed by s3Storage', () => {
-  it.each(['a', 'a b/100%/c#1?d+&e.png', 'Zoë/🏖️.png'])('opens %s to everybody', async (key) => {
-    const { storage } = await setUp({ prefix: 'our own+/' })
-    await storage.write(key, bytes(100), { ...info, fileName: 'written.png' })
-    const answer = await fetch((await storage.signedUrl?.(key, { expiresIn: 604_800 })) as string)
-    expect(answer.status).toBe(200)
-    expect(answer.headers.get('content-type')).toBe('image/png')
-    expect(answer.headers.get('content-disposition')).toBe('inline; filename=written.png')
-    expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(bytes(100)))
-  })
+  it.each(['a', 'a b/100%/c#1?d+&e.png', 'Zoë/🏖️.png', "it's!/(1)*.png", '.hidden/..a/b..', '%2F%25/$&;:@,=[]"<>{}|^`\\~.png'])(
+    'opens %s to everybody',
+    async (key) => {
+      const { storage } = await setUp({ prefix: 'our own+/' })
+      await storage.write(key, bytes(100), { ...info, fileName: 'written.png' })
+      const answer = await fetch((await storage.signedUrl?.(key, { expiresIn: 604_800 })) as string)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('content-type')).toBe('image/png')
+      expect(answer.headers.get('content-disposition')).toBe('inline; filename=written.png')
+      expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(bytes(100)))
+    },
+  )
 
   it('opens nothing else', async () => {
     const { storage } = await setUp()

@@ -16,6 +16,7 @@ import { AttachmentError, messageOf, StorageError, UsageError } from '../errors'
 import { roomFor } from '../room'
 import { addressOf } from './s3-address'
 import { copyOnServer } from './s3-copy'
+import { signerOf } from './s3-sign'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
 export interface S3StorageOptions {
@@ -69,6 +70,7 @@ const made = new WeakMap<Storage, Made>()
 export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
   let base = publicUrl
   const bodies = roomFor(mostBodies)
+  const sign = signerOf(client, bucket)
   const placeOf = (key: string) => ({ Bucket: bucket, Key: prefix + key })
 
   async function send(command: Parameters<S3Client['send']>[0]) {
@@ -214,9 +216,8 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > longestSignature) {
         throw new UsageError('bad_expiry', `a signed URL cannot be valid for ${expiresIn} seconds: give 1 to ${longestSignature} (seven days)`)
       }
-      const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
       const disposition = fileName === undefined ? undefined : contentDisposition(fileName)
-      return getSignedUrl(client, new GetObjectCommand({ ...placeOf(key), ResponseContentDisposition: disposition }), { expiresIn })
+      return failing('sign a URL of', key, () => sign({ key: prefix + key, disposition, date: new Date(), expiresIn }))
     },
   }
   made.set(storage, { client, bucket, prefix, headers, address })
