@@ -2,10 +2,12 @@ import { GetObjectCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { create as contentDisposition } from 'content-disposition'
 import fc from 'fast-check'
-import { describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { UsageError } from '../src'
 import { s3Storage } from '../src/storage/s3'
 import type { Asked } from '../src/storage/s3-form'
 import { signerOf } from '../src/storage/s3-sign'
+import { validityOf } from '../src/storage/s3-validity'
 
 const day = 24 * 3600
 const week = 7 * day
@@ -206,4 +208,45 @@ it('the region is the one that the client says now', async () => {
   await sign(asked)
   region = 'us-west-2'
   expect(await sign(asked)).toBe(await presign(asked))
+})
+
+describe('a URL that is stable', () => {
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  const milliseconds = fc.integer({ min: 0, max: 4e12 })
+  const longest = 403_200
+
+  it('is the same for half of its time, and then another', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    const { client } = setUp()
+    const storage = s3Storage({ client, bucket: 'photos' })
+    const at = (time: string) => {
+      vi.setSystemTime(new Date(`2025-06-30T${time}Z`))
+      return storage.signedUrl?.('a', { expiresIn: 3600, fileName: 'a.png', stable: true })
+    }
+    const first = await at('12:00:00.000')
+    expect([await at('12:14:00.000'), await at('12:29:59.999')]).toEqual([first, first])
+    expect(await at('12:30:00.000')).not.toBe(first)
+  })
+
+  it('works for as long as was asked, whenever it is given out, and half as long again at most', () => {
+    const property = fc.property(fc.integer({ min: 1, max: longest }), milliseconds, (expiresIn, now) => {
+      const validity = validityOf({ expiresIn, stable: true }, now)
+      const left = (validity.date.getTime() - now) / 1000 + validity.expiresIn
+      expect(left).toBeGreaterThanOrEqual(expiresIn)
+      expect(validity.date.getTime()).toBeLessThanOrEqual(now)
+      expect(validity.expiresIn).toBeLessThanOrEqual(Math.min(Math.ceil(expiresIn * 1.5), week))
+      expect(validityOf({ expiresIn, stable: true }, validity.date.getTime())).toEqual(validity)
+    })
+    fc.assert(property)
+  })
+
+  it.each([0, -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, longest + 1, week])('cannot be valid for %d seconds', async (expiresIn) => {
+    const { client } = setUp()
+    const signing = s3Storage({ client, bucket: 'photos' }).signedUrl?.('a', { expiresIn, stable: true })
+    await expect(signing).rejects.toBeInstanceOf(UsageError)
+    await expect(signing).rejects.toMatchObject({ code: 'bad_expiry', message: expect.stringContaining(`1 to ${longest}`) })
+  })
 })

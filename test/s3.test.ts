@@ -231,6 +231,15 @@ faithfully('a URL signed by s3Storage', () => {
     expect(savedAs(disposition)).toBe('Grüße "1".png')
   })
 
+  it.each([1, 60, 403_200])('works as a stable one, asked for for %d seconds', async (expiresIn) => {
+    const { storage } = await setUp()
+    await storage.write('a', bytes(10), info)
+    const signed = (await storage.signedUrl?.('a', { expiresIn, stable: true, fileName: "a's (1).png" })) as string
+    const answer = await fetch(signed)
+    expect(answer.status).toBe(200)
+    expect(savedAs(answer.headers.get('content-disposition'))).toBe("a's (1).png")
+  })
+
   it('is refused when its time is over', async () => {
     const { storage } = await setUp()
     await storage.write('a', bytes(10), info)

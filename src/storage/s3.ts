@@ -17,6 +17,7 @@ import { roomFor } from '../room'
 import { addressOf } from './s3-address'
 import { copyOnServer } from './s3-copy'
 import { signerOf } from './s3-sign'
+import { validityOf } from './s3-validity'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
 export interface S3StorageOptions {
@@ -53,8 +54,6 @@ const mostBodies = 8
 const mostParts = 9_000
 /** What DeleteObjects takes at most. */
 const mostKeys = 1_000
-/** What SigV4 allows. Seconds. */
-const longestSignature = 7 * 24 * 3600
 
 /** What one of these storages is made of. */
 interface Made extends Pick<S3StorageOptions, 'client' | 'bucket' | 'headers'> {
@@ -212,12 +211,10 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       return urlBelow(base, prefix + key)
     },
 
-    async signedUrl(key, { expiresIn, fileName }) {
-      if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > longestSignature) {
-        throw new UsageError('bad_expiry', `a signed URL cannot be valid for ${expiresIn} seconds: give 1 to ${longestSignature} (seven days)`)
-      }
-      const disposition = fileName === undefined ? undefined : contentDisposition(fileName)
-      return failing('sign a URL of', key, () => sign({ key: prefix + key, disposition, date: new Date(), expiresIn }))
+    async signedUrl(key, options) {
+      const validity = validityOf(options, Date.now())
+      const disposition = options.fileName === undefined ? undefined : contentDisposition(options.fileName)
+      return failing('sign a URL of', key, () => sign({ key: prefix + key, disposition, ...validity }))
     },
   }
   made.set(storage, { client, bucket, prefix, headers, address })
