@@ -11,7 +11,7 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3'
-import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { clientConfig } from '../examples/services/s3'
 import { type Storage, StorageError, UsageError } from '../src'
 import { type S3StorageOptions, s3Storage } from '../src/storage/s3'
@@ -238,6 +238,16 @@ faithfully('a URL signed by s3Storage', () => {
     const answer = await fetch(signed)
     expect(answer.status).toBe(200)
     expect(savedAs(answer.headers.get('content-disposition'))).toBe("a's (1).png")
+  })
+
+  it('works although the clock is an hour late, once the client knows', async () => {
+    const { storage } = await setUp()
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3600_000 })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    await storage.write('a', bytes(10), info)
+    expect((await fetch((await storage.signedUrl?.('a', { expiresIn: 60 })) as string)).status).toBe(200)
   })
 
   it('is refused when its time is over', async () => {

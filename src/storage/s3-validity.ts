@@ -1,8 +1,11 @@
+import type { S3Client } from '@aws-sdk/client-s3'
 import { UsageError } from '../errors'
 import type { SignedUrlOptions } from './storage'
 
 /** What SigV4 allows. Seconds. */
 const longest = 7 * 24 * 3600
+/** By how much the SDK takes a clock to be wrong: what its answers' dates differ by is else the time that they took. Milliseconds. */
+const skewed = 240_000
 
 /**
  * When a URL is signed, and for how many seconds from then. A stable one is signed at the last multiple of half of `expiresIn`,
@@ -19,4 +22,10 @@ export function validityOf({ expiresIn, stable = false }: SignedUrlOptions, now:
   }
   const steps = step * 1000
   return { date: new Date(stable ? Math.floor(now / steps) * steps : now), expiresIn: expiresIn + step }
+}
+
+/** The time by the server's clock, where answers to the client's requests have shown that this machine's is wrong. Milliseconds. */
+export function timeOf(client: S3Client): number {
+  const { systemClockOffset } = client.config
+  return Date.now() + (Math.abs(systemClockOffset) < skewed ? 0 : systemClockOffset)
 }

@@ -17,7 +17,7 @@ import { roomFor } from '../room'
 import { addressOf } from './s3-address'
 import { copyOnServer } from './s3-copy'
 import { signerOf } from './s3-sign'
-import { validityOf } from './s3-validity'
+import { timeOf, validityOf } from './s3-validity'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
 export interface S3StorageOptions {
@@ -212,7 +212,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     },
 
     async signedUrl(key, options) {
-      const validity = validityOf(options, Date.now())
+      const validity = validityOf(options, timeOf(client))
       const disposition = options.fileName === undefined ? undefined : contentDisposition(options.fileName)
       return failing('sign a URL of', key, () => sign({ key: prefix + key, disposition, ...validity }))
     },
