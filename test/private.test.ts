@@ -68,6 +68,15 @@ describe.skipIf(!server.faithful)('in private buckets', () => {
     }
   })
 
+  it('a stable signed URL is one that works for half as long again', async () => {
+    const { load, run } = await setUp()
+    for (const state of ['staged', 'stored']) {
+      const signed = (await (await load()).avatar.signedUrl('original', { expiresIn: 60, stable: true })) as string
+      expect([state, (await fetch(signed)).status, new URL(signed).searchParams.get('X-Amz-Expires')]).toEqual([state, 200, '90'])
+      await run()
+    }
+  })
+
   it('a style that is not made yet answers as by url(), the original signed', async () => {
     const { load, run } = await setUp()
     const { avatar, cover } = await load()

@@ -11,7 +11,7 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3'
-import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { clientConfig } from '../examples/services/s3'
 import { type Storage, StorageError, UsageError } from '../src'
 import { type S3StorageOptions, s3Storage } from '../src/storage/s3'
@@ -200,15 +200,18 @@ faithfully('an object that s3Storage wrote', () => {
 })
 
 faithfully('a URL signed by s3Storage', () => {
-  it.each(['a', 'a b/100%/c#1?d+&e.png', 'Zoë/🏖️.png'])('opens %s to everybody', async (key) => {
-    const { storage } = await setUp({ prefix: 'our own+/' })
-    await storage.write(key, bytes(100), { ...info, fileName: 'written.png' })
-    const answer = await fetch((await storage.signedUrl?.(key, { expiresIn: 604_800 })) as string)
-    expect(answer.status).toBe(200)
-    expect(answer.headers.get('content-type')).toBe('image/png')
-    expect(answer.headers.get('content-disposition')).toBe('inline; filename=written.png')
-    expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(bytes(100)))
-  })
+  it.each(['a', 'a b/100%/c#1?d+&e.png', 'Zoë/🏖️.png', "it's!/(1)*.png", '.hidden/..a/b..', '%2F%25/$&;:@,=[]"<>{}|^`\\~.png'])(
+    'opens %s to everybody',
+    async (key) => {
+      const { storage } = await setUp({ prefix: 'our own+/' })
+      await storage.write(key, bytes(100), { ...info, fileName: 'written.png' })
+      const answer = await fetch((await storage.signedUrl?.(key, { expiresIn: 604_800 })) as string)
+      expect(answer.status).toBe(200)
+      expect(answer.headers.get('content-type')).toBe('image/png')
+      expect(answer.headers.get('content-disposition')).toBe('inline; filename=written.png')
+      expect(digest(Buffer.from(await answer.arrayBuffer()))).toBe(digest(bytes(100)))
+    },
+  )
 
   it('opens nothing else', async () => {
     const { storage } = await setUp()
@@ -226,6 +229,25 @@ faithfully('a URL signed by s3Storage', () => {
     const disposition = answer.headers.get('content-disposition')
     expect(disposition).toMatch(/^attachment;/)
     expect(savedAs(disposition)).toBe('Grüße "1".png')
+  })
+
+  it.each([1, 60, 403_200])('works as a stable one, asked for for %d seconds', async (expiresIn) => {
+    const { storage } = await setUp()
+    await storage.write('a', bytes(10), info)
+    const signed = (await storage.signedUrl?.('a', { expiresIn, stable: true, fileName: "a's (1).png" })) as string
+    const answer = await fetch(signed)
+    expect(answer.status).toBe(200)
+    expect(savedAs(answer.headers.get('content-disposition'))).toBe("a's (1).png")
+  })
+
+  it('works although the clock is an hour late, once the client knows', async () => {
+    const { storage } = await setUp()
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3600_000 })
+    onTestFinished(() => {
+      vi.useRealTimers()
+    })
+    await storage.write('a', bytes(10), info)
+    expect((await fetch((await storage.signedUrl?.('a', { expiresIn: 60 })) as string)).status).toBe(200)
   })
 
   it('is refused when its time is over', async () => {

@@ -53,7 +53,7 @@ export async function use(user: User, attachments: Attachments): Promise<void> {
   user.avatar.url('thumb')
   user.avatar.url()
   user.avatar.path('original')
-  await user.poster?.signedUrl('print', { expiresIn: 60, fileName: 'x.png' })
+  await user.poster?.signedUrl('print', { expiresIn: 60, fileName: 'x.png', stable: true })
   const json: string | null = user.avatar.toJSON().styles.large
   await attachments.attach(user, 'avatar', Buffer.from(json ?? ''))
   await attachments.attach(user, 'paper', user.avatar, { fileName: 'copy.jpg' })

@@ -85,13 +85,16 @@ export class Attached<S extends string = never> {
    * What is not made yet answers as by `url()`: `processingUrl`, else `defaultUrl`, else the original's, signed.
    *
    * @param fileName asks the browser to save the file, under this name
+   * @param stable gives the same URL for a while, so that browsers and CDNs cache what is behind it. From `s3Storage` it changes
+   * every `expiresIn / 2` seconds, and with the credentials; it works for `expiresIn` seconds at least, half as long again at
+   * most, and `expiresIn` is 403,200 at most. Storages of other kinds may ignore it. Default false.
    */
   async signedUrl(
     style: S | 'original' = 'original',
-    { expiresIn = 3600, fileName }: { expiresIn?: number; fileName?: string } = {},
+    { expiresIn = 3600, fileName, stable }: { expiresIn?: number; fileName?: string; stable?: boolean } = {},
   ): Promise<string | null> {
     const record = recordOf(this, style)
-    const options = { expiresIn, fileName }
+    const options = { expiresIn, fileName, stable }
     const own = record && (await signedUrlOf(this, record, options))
     if (own || record?.written) return own ?? null
     const original = this.meta?.styles['original']

@@ -16,6 +16,8 @@ import { AttachmentError, messageOf, StorageError, UsageError } from '../errors'
 import { roomFor } from '../room'
 import { addressOf } from './s3-address'
 import { copyOnServer } from './s3-copy'
+import { signerOf } from './s3-sign'
+import { timeOf, validityOf } from './s3-validity'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
 export interface S3StorageOptions {
@@ -52,8 +54,6 @@ const mostBodies = 8
 const mostParts = 9_000
 /** What DeleteObjects takes at most. */
 const mostKeys = 1_000
-/** What SigV4 allows. Seconds. */
-const longestSignature = 7 * 24 * 3600
 
 /** What one of these storages is made of. */
 interface Made extends Pick<S3StorageOptions, 'client' | 'bucket' | 'headers'> {
@@ -69,6 +69,7 @@ const made = new WeakMap<Storage, Made>()
 export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
   let base = publicUrl
   const bodies = roomFor(mostBodies)
+  const sign = signerOf(client, bucket)
   const placeOf = (key: string) => ({ Bucket: bucket, Key: prefix + key })
 
   async function send(command: Parameters<S3Client['send']>[0]) {
@@ -210,13 +211,10 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       return urlBelow(base, prefix + key)
     },
 
-    async signedUrl(key, { expiresIn, fileName }) {
-      if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn > longestSignature) {
-        throw new UsageError('bad_expiry', `a signed URL cannot be valid for ${expiresIn} seconds: give 1 to ${longestSignature} (seven days)`)
-      }
-      const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
-      const disposition = fileName === undefined ? undefined : contentDisposition(fileName)
-      return getSignedUrl(client, new GetObjectCommand({ ...placeOf(key), ResponseContentDisposition: disposition }), { expiresIn })
+    async signedUrl(key, options) {
+      const validity = validityOf(options, timeOf(client))
+      const disposition = options.fileName === undefined ? undefined : contentDisposition(options.fileName)
+      return failing('sign a URL of', key, () => sign({ key: prefix + key, disposition, ...validity }))
     },
   }
   made.set(storage, { client, bucket, prefix, headers, address })

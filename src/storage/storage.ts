@@ -10,10 +10,12 @@ export interface ObjectInfo {
 }
 
 export interface SignedUrlOptions {
-  /** Seconds for which the URL works. */
+  /** Seconds for which the URL works, at least. */
   readonly expiresIn: number
   /** The name under which it is to be saved; asks the browser to download instead of showing. */
   readonly fileName?: string
+  /** Whether the same URL is to be given for a while, for caches, and then another. A storage that cannot may ignore it. */
+  readonly stable?: boolean
 }
 
 /** One of the things that a storage holds. */
