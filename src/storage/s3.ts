@@ -48,8 +48,10 @@ export interface S3StorageOptions {
 const partSize = 8 * 1024 * 1024
 /** Parts of one object at a time. One more is being read meanwhile, so a large file takes 24 MiB of memory. */
 const partsAtOnce = 2
-/** Requests with a body at a time: the parts of four large files, 64 MiB, and far fewer sockets than the client's 50. */
-const mostBodies = 8
+/** Bodies that are on their way at a time. Bytes: the parts of four large files. */
+const mostOnTheWay = 64 * 1024 * 1024
+/** And no more than so many, however small they are: the client has 50 sockets, and others need some, too. */
+const mostBodies = 40
 /** What S3 takes at most, with room for a file that grew. */
 const mostParts = 9_000
 /** What DeleteObjects takes at most. */
@@ -68,7 +70,7 @@ const made = new WeakMap<Storage, Made>()
 /** An S3 bucket, or any server that speaks its language. */
 export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
   let base = publicUrl
-  const bodies = roomFor(mostBodies)
+  const bodies = roomFor(mostOnTheWay)
   const sign = signerOf(client, bucket)
   const placeOf = (key: string) => ({ Bucket: bucket, Key: prefix + key })
 
@@ -81,9 +83,10 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     send: {
       value: async (command: Parameters<S3Client['send']>[0]) => {
         if (command instanceof UploadPartCommand || command instanceof PutObjectCommand) {
-          const leave = await bodies.enter(1)
+          const body = command.input.Body as Uint8Array
+          const leave = await bodies.enter(Math.max(body.length, mostOnTheWay / mostBodies))
           try {
-            command.input.ContentMD5 = await digestOf(command.input.Body as Uint8Array)
+            command.input.ContentMD5 = await digestOf(body)
             return await send(command)
           } finally {
             leave()
@@ -142,7 +145,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
         await failing('write', key, async () => {
           const size = body instanceof Readable ? info.size : body.length
           if (size === undefined || size > partSize) await putInParts(key, body, info)
-          else await putWhole(key, body instanceof Readable ? Buffer.concat(await body.toArray()) : body, info)
+          else await putWhole(key, body instanceof Readable ? await wholeOf(body, size) : body, info)
         })
       } finally {
         if (body instanceof Readable) body.destroy()
@@ -219,6 +222,18 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
   }
   made.set(storage, { client, bucket, prefix, headers, address })
   return storage
+}
+
+/** What comes of a stream that should have so many bytes, held once. */
+async function wholeOf(body: Readable, size: number): Promise<Buffer> {
+  let whole = Buffer.allocUnsafe(size)
+  let filled = 0
+  for await (const chunk of body) {
+    if (filled + chunk.length > whole.length) whole = Buffer.concat([whole.subarray(0, filled), chunk])
+    else whole.set(chunk, filled)
+    filled += chunk.length
+  }
+  return whole.subarray(0, filled)
 }
 
 /** Types that a browser shows without running anything in them. */

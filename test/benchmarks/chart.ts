@@ -60,13 +60,14 @@ export function lineChart({ title, unit, along, contenders }: Lines): string {
   })
 }
 
-function svg(height: number, option: echarts.EChartsCoreOption & { title: object }): string {
+function svg(height: number, option: echarts.EChartsCoreOption & { title: { text: string } }): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height })
   try {
     const title = { ...option.title, left: 'center', textStyle: { ...text, fontSize: 15 } }
     const legend = { top: 32, itemGap: 14, textStyle: text }
     chart.setOption({ animation: false, backgroundColor: '#fff', color: palette, textStyle: text, legend, ...option, title })
-    return `${chart.renderToSVGString()}\n`
+    // for whoever cannot see it
+    return `${chart.renderToSVGString().replace('>', ` role="img"><title>${option.title.text}</title>`)}\n`
   } finally {
     chart.dispose()
   }

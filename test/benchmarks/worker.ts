@@ -16,16 +16,19 @@ import { type Original, originals } from './pictures'
 import { inPlace, type Place } from './place'
 import { cpuTime } from './rounds'
 
-// npm run bench:worker [-- --jobs 60 --quick]: attachments a second, from a disk to S3 at several distances
+// npm run bench:worker [-- --jobs 60 --distances 0,30,100 --in-flight 1,4,16 --quick]: attachments a second, from a disk to S3 at several distances
 
-const distances = [0, 30, 100]
-const inFlight = [1, 4, 16]
+const listOf = (name: string, usual: string) => (optionOf(name) ?? usual).split(',').map(Number)
+const distances = listOf('distances', '0,30,100')
+const inFlight = listOf('in-flight', '1,4,16')
 
 interface Figure {
   /** Milliseconds to S3. */
   readonly distance: number
   readonly inFlight: number
   readonly perSecond: number
+  /** Milliseconds of CPU that this process took for each. */
+  readonly cpu: number
   /** Of what the cores would make in that time by the floor, less what other processes took of them (S3, PostgreSQL). */
   readonly share: number
 }
@@ -60,7 +63,9 @@ async function floorRate(original: Original, folder: string, times: number): Pro
     while (left-- > 0) await floor()
   }
   await Promise.all(Array.from({ length: 16 }, one))
-  return times / usage().available
+  const { available, own } = usage()
+  console.log(`the floor takes ${Math.round(own / times)} ms of CPU`)
+  return times / available
 }
 
 async function rate(
@@ -74,42 +79,51 @@ async function rate(
   const staging = diskStorage({ root: join(place.folder, `staging-${distance}-${count}`) })
   // first everything is saved, as by a web process, and its jobs are lost
   const web = new Attachments({ staging, storage: s3Storage({ client, bucket }), background: { enqueue: async () => undefined } })
-  await web.connect(dataSource)
   const bytes = await readFile(original.path)
-  for (let at = 0; at < jobs + 1; at++) {
-    const person = Object.assign(new Person(), { name: `${at}` })
-    await web.attach(person, 'avatar', bytes, { fileName: 'me.jpg' })
-    await dataSource.manager.save(person)
+  async function save(times: number): Promise<void> {
+    await web.connect(dataSource)
+    for (let at = 0; at < times; at++) {
+      const person = Object.assign(new Person(), { name: `${at}` })
+      await web.attach(person, 'avatar', bytes, { fileName: 'me.jpg' })
+      await dataSource.manager.save(person)
+    }
+    await web.close()
   }
-  await web.close()
-  const background = inProcessBackground({ concurrency: count })
-  const worker = new Attachments({ staging, storage: s3Storage({ client, bucket }), background })
-  await worker.connect(dataSource)
+  async function performAll(): Promise<void> {
+    const worker = new Attachments({ staging, storage: s3Storage({ client, bucket }), background: inProcessBackground({ concurrency: count }) })
+    await worker.connect(dataSource)
+    await worker.requeueLost({ olderThan: 0 })
+    await worker.idle()
+    await worker.close()
+  }
+  // what is loaded when it is first used is no part of it
+  await save(4)
+  await performAll()
+  await save(jobs)
   const usage = watchCores()
-  await worker.requeueLost({ olderThan: 0 })
-  await worker.idle()
-  const { seconds, available } = usage()
+  await performAll()
+  const { seconds, available, own } = usage()
   if (await dataSource.manager.existsBy(Person, { avatar: { processing: true } })) throw new Error('not everything is done')
-  await worker.close()
+  const rounded = (value: number) => Number(value.toPrecision(3))
   const figure = {
     distance,
     inFlight: count,
-    perSecond: Number((jobs / seconds).toPrecision(3)),
-    share: Number((jobs / available / possible).toPrecision(3)),
+    perSecond: rounded(jobs / seconds),
+    cpu: rounded(own / jobs),
+    share: rounded(jobs / available / possible),
   }
-  console.log(
-    `${distance} ms to S3, ${count} jobs in flight: ${figure.perSecond} a second, ${Math.round(figure.share * 100)} % of what the cores allow`,
-  )
+  const share = `${Math.round(figure.share * 100)} % of what the cores allow`
+  console.log(`${distance} ms to S3, ${count} jobs in flight: ${figure.perSecond} a second, ${figure.cpu} ms of CPU each, ${share}`)
   return figure
 }
 
-/** Seconds that have passed, and how many of them all cores had for this process: the rest was other processes'. */
-function watchCores(): () => { seconds: number; available: number } {
+/** Seconds that have passed, how many of them all cores had for this process (the rest was other processes'), and what it took, in milliseconds. */
+function watchCores(): () => { seconds: number; available: number; own: number } {
   const [wall, own, all] = [performance.now(), cpuTime(), busyTime()]
   return () => {
     const seconds = (performance.now() - wall) / 1_000
     const others = Math.max(0, busyTime() - all - (cpuTime() - own)) / 1_000
-    return { seconds, available: seconds - others / availableParallelism() }
+    return { seconds, available: seconds - others / availableParallelism(), own: cpuTime() - own }
   }
 }
 
