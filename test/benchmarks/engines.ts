@@ -36,6 +36,8 @@ export function enginesOn({ postgres, redis }: Servers): Engine[] {
       async open() {
         const { connectionString, drop } = await newDatabase(postgres)
         const pool = new pg.Pool({ connectionString, max: 20 })
+        // the database is dropped while its last connections end
+        pool.on('error', () => undefined)
         const adapter = graphileBackground({ pool })
         const close = async () => {
           await adapter.close?.()

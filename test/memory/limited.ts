@@ -29,7 +29,7 @@ export function memoryLimit(bytes: number): MemoryLimit | undefined {
 
 /** Runs a program of ours to its end, and gives what it printed. */
 export async function run(program: string, given: object): Promise<string> {
-  const child = spawn(process.execPath, ['--import', 'tsx', program, JSON.stringify(given)], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--expose-gc', '--import', 'tsx', program, JSON.stringify(given)], { stdio: ['ignore', 'pipe', 'inherit'] })
   let printed = ''
   child.stdout.on('data', (chunk) => {
     printed += chunk
