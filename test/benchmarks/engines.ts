@@ -18,7 +18,7 @@ export interface Engine {
 
 export interface Opened {
   readonly adapter: BackgroundAdapter
-  /** Enqueues jobs as fast as may be. */
+  /** Enqueues jobs as fast as may be, and lets the server do what it would have done meanwhile, had they come slowly. */
   fill(jobs: Iterable<ProcessJob>): Promise<void>
   close(): Promise<void>
 }
@@ -44,7 +44,7 @@ export function enginesOn({ postgres, redis }: Servers): Engine[] {
           await pool.end()
           await drop()
         }
-        return { adapter, fill: (jobs) => inBatches(jobs, pool, adapter), close }
+        return { adapter, fill: (jobs) => inBatches(jobs, pool, adapter).then(() => settle(connectionString)), close }
       },
     },
     ...(redis === undefined ? [] : [bullmqOn(redis)]),
@@ -60,7 +60,7 @@ export function enginesOn({ postgres, redis }: Servers): Engine[] {
           await drop()
         }
         const adapter = pgBossBackground(boss)
-        return { adapter, fill: (jobs) => oneByOne(jobs, 16, adapter), close }
+        return { adapter, fill: (jobs) => oneByOne(jobs, 16, adapter).then(() => settle(connectionString)), close }
       },
     },
   ]
@@ -90,6 +90,14 @@ async function newDatabase(server: string): Promise<{ connectionString: string; 
   const url = new URL(server)
   url.pathname = `/${name}`
   return { connectionString: url.href, drop: () => dropDatabase(server, name) }
+}
+
+async function settle(connectionString: string): Promise<void> {
+  const client = new pg.Client(connectionString)
+  await client.connect()
+  await client.query('VACUUM ANALYZE')
+  await client.query('CHECKPOINT')
+  await client.end()
 }
 
 /** So many calls of `enqueue()` at a time. */

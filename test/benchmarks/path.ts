@@ -6,10 +6,9 @@ import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { CreateQueueCommand, SQSClient } from '@aws-sdk/client-sqs'
 import { Queue } from 'bullmq'
-import sharp from 'sharp'
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { createDatabase, startPostgres } from '../../examples/services/postgres'
-import { startRedis } from '../../examples/services/redis'
+import { redisInstalled, startRedis } from '../../examples/services/redis'
 import { clientConfig, startS3 } from '../../examples/services/s3'
 import { freePort } from '../../examples/services/throw-away'
 import { type Attached, Attachment, Attachments, type BackgroundAdapter, diskStorage, inProcessBackground } from '../../src'
@@ -17,7 +16,10 @@ import { bullmqBackground } from '../../src/background/bullmq'
 import { graphileBackground } from '../../src/background/graphile'
 import { sqsBackground } from '../../src/background/sqs'
 import { s3Storage } from '../../src/storage/s3'
-import { optionOf, table } from '../reliability/command'
+import { optionOf } from '../reliability/command'
+import { jpeg } from '../support/pictures'
+import { barChart } from './chart'
+import { type Part, quick, runPart } from './part'
 
 // npm run bench:path [-- --files 1000 --clients 16 --concurrency 4]
 
@@ -30,22 +32,28 @@ class User {
   avatar!: Attached<'medium' | 'thumb'>
 }
 
-const files = Number(optionOf('files') ?? 1_000)
+const files = Number(optionOf('files') ?? (quick ? 5 : 1_000))
 const clients = Number(optionOf('clients') ?? 16)
 const concurrency = Number(optionOf('concurrency') ?? 4)
 
+interface Figure {
+  readonly adapter: string
+  /** Seconds. */
+  readonly saved: number
+  readonly done: number
+  readonly filesPerSecond: number
+}
+
 /** From the first `attach()` to the last flag, of so many pictures, on each adapter. */
-async function main(): Promise<void> {
+async function measureAll(): Promise<Part> {
   const { startFauxqs } = await import('fauxqs')
   const [postgres, redis, s3, sqs] = await Promise.all([
     startPostgres(),
-    startRedis(),
+    redisInstalled() ? startRedis() : undefined,
     startS3(),
     startFauxqs({ port: await freePort(), logger: false }),
   ])
-  const picture = await sharp({ create: { width: 800, height: 600, channels: 3, background: '#468' } })
-    .jpeg()
-    .toBuffer()
+  const picture = await jpeg(800, 600)
   const client = new S3Client(clientConfig(s3))
   const sqsClient = new SQSClient({
     endpoint: `http://127.0.0.1:${sqs.port}`,
@@ -54,15 +62,14 @@ async function main(): Promise<void> {
   })
   const adapters: Record<string, (database: string) => Promise<BackgroundAdapter>> = {
     'in the process': async () => inProcessBackground({ concurrency }),
-    'graphile-worker': async (connectionString) => graphileBackground({ connectionString }),
-    BullMQ: async () => bullmqBackground({ queue: new Queue(name(), { connection: { url: redis.url } }) }),
+    'Graphile Worker': async (connectionString) => graphileBackground({ connectionString }),
+    ...(redis && { BullMQ: async () => bullmqBackground({ queue: new Queue(name(), { connection: { url: redis.url } }) }) }),
     'SQS (fauxqs)': async () => {
       const { QueueUrl } = await sqsClient.send(new CreateQueueCommand({ QueueName: name() }))
       return sqsBackground({ client: sqsClient, queueUrl: QueueUrl as string })
     },
   }
-  console.log(`${files} pictures of ${picture.length} bytes, 2 styles, ${clients} clients, ${concurrency} jobs at a time; PostgreSQL and ${s3.name}`)
-  const rows: Array<readonly (string | number)[]> = []
+  const figures: Figure[] = []
   for (const [adapter, make] of Object.entries(adapters)) {
     const database = name()
     await createDatabase(postgres.url('postgres'), database)
@@ -70,13 +77,30 @@ async function main(): Promise<void> {
     const bucket = name()
     await client.send(new CreateBucketCommand({ Bucket: bucket }))
     const { saved, done } = await measured(postgres.url(database), background, s3Storage({ client, bucket }), picture)
-    rows.push([adapter, `${(saved / 1_000).toFixed(1)} s`, `${(done / 1_000).toFixed(1)} s`, Math.round((files / done) * 1_000)])
-    console.log(rows.at(-1)?.join(', '))
+    const seconds = (milliseconds: number) => Number((milliseconds / 1_000).toPrecision(3))
+    figures.push({ adapter, saved: seconds(saved), done: seconds(done), filesPerSecond: Number(((files / done) * 1_000).toPrecision(3)) })
+    console.log(`${adapter}: ${figures.at(-1)?.filesPerSecond} files a second`)
   }
-  console.log(`\n${table([['adapter', 'all saved after', 'last flag after', 'files a second'], ...rows])}`)
-  await Promise.all([postgres.stop(), redis.stop(), s3.stop(), sqs.stop()])
-  // connections of BullMQ's queues, which are the user's to close
-  process.exit()
+  await Promise.all([postgres.stop(), redis?.stop(), s3.stop(), sqs.stop()])
+  const caption = `${files} pictures of ${Math.round(picture.length / 1_000)} KB, 2 styles, ${clients} clients, ${concurrency} jobs at a time; PostgreSQL and ${s3.name}`
+  const rows = figures.map(({ adapter, saved, done, filesPerSecond }) => [adapter, `${saved} s`, `${done} s`, filesPerSecond])
+  return {
+    name: 'path',
+    tables: [{ caption, rows: [['adapter', 'all saved after', 'last flag after', 'files a second'], ...rows] }],
+    leftOut: redis ? [] : ['BullMQ: there is no redis-server on the PATH'],
+    figures,
+    charts: {
+      '': barChart({
+        title: `${files} files, from the first attach() to the last flag: seconds`,
+        unit: 's',
+        cases: figures.map(({ adapter }) => adapter),
+        contenders: [
+          { name: 'all saved', values: figures.map(({ saved }) => saved) },
+          { name: 'last flag', values: figures.map(({ done }) => done) },
+        ],
+      }),
+    },
+  }
 }
 
 async function measured(url: string, background: BackgroundAdapter, storage: ReturnType<typeof s3Storage>, picture: Buffer) {
@@ -110,7 +134,5 @@ function name(): string {
   return `bench-${randomBytes(4).toString('hex')}`
 }
 
-main().catch((error) => {
-  console.error(error)
-  process.exit(1)
-})
+// connections of BullMQ's queues, which are the user's to close
+runPart(measureAll).then(() => process.exit())
