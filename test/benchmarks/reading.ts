@@ -36,7 +36,8 @@ async function measureAll(): Promise<Part> {
     await copyPlain(dataSource)
 
     const count = Number(optionOf('rounds') ?? (quick ? 1 : 15))
-    const { avatar } = await dataSource.manager.findOneByOrFail(Person, { id: person.id })
+    const { avatar } = await dataSource.manager.findOneByOrFail(Person, { avatar: { processing: false } })
+    if (!(await avatar.signedUrl('thumb'))?.includes('X-Amz-Signature')) throw new Error('what is measured is not the URL of a file')
     const key = avatar.path('thumb') as string
     const base = `${place.s3.endpoint}/${bucket}`
     const timed = {
