@@ -16,7 +16,8 @@ export async function putInPlace(path: string, part: Part, folder?: ReturnType<t
       await part.sync()
       await rename(part.path, path)
     }
-    await Promise.all([part.sync(), syncFolders(dirname(firstNew ?? path), dirname(path))])
+    // one at a time, each would wait for a commit of its own
+    await Promise.all([part.sync(), ...foldersUpTo(dirname(firstNew ?? path), dirname(path)).map(syncFolder)])
   }
   await inFolderOf(path, place, folder)
 }
@@ -32,8 +33,6 @@ function linked(from: string, to: string): Promise<boolean> {
   )
 }
 
-/** One after the other: Node has four threads for all that waits for a disk. */
-async function syncFolders(top: string, folder: string): Promise<void> {
-  await syncFolder(folder)
-  if (folder.length > top.length) await syncFolders(top, dirname(folder))
+function foldersUpTo(top: string, folder: string): string[] {
+  return folder.length > top.length ? [folder, ...foldersUpTo(top, dirname(folder))] : [folder]
 }
