@@ -30,7 +30,7 @@ export function barChart({ title, unit, logarithmic, cases, contenders }: Bars):
   const height = 130 + cases.length * (18 + contenders.length * 16)
   return svg(height, {
     title: { text: title },
-    grid: { left: 8, right: 70, top: 78, bottom: 30, containLabel: true },
+    grid: { left: 240, right: 70, top: 78, bottom: 46 },
     yAxis: { type: 'category', data: [...cases], inverse: true, axisTick: { show: false } },
     xAxis: { type: logarithmic ? 'log' : 'value', name: unit, nameLocation: 'middle', nameGap: 26 },
     series: contenders.map(({ name, values }) => ({
@@ -47,24 +47,18 @@ export function barChart({ title, unit, logarithmic, cases, contenders }: Bars):
 export function lineChart({ title, unit, along, contenders }: Lines): string {
   return svg(400, {
     title: { text: title },
-    grid: { left: 60, right: 130, top: 86, bottom: 46 },
+    grid: { left: 70, right: 50, top: 86, bottom: 46 },
     xAxis: { type: 'log', name: along, nameLocation: 'middle', nameGap: 28, axisLabel: { formatter: printed } },
     yAxis: { type: 'log', name: unit, axisLabel: { formatter: printed } },
-    series: contenders.map(({ name, points }) => ({
-      name,
-      type: 'line',
-      symbolSize: 8,
-      endLabel: { show: true, formatter: '{a}' },
-      data: points.map((point) => [...point]),
-    })),
+    series: contenders.map(({ name, points }) => ({ name, type: 'line', symbolSize: 8, data: points.map((point) => [...point]) })),
   })
 }
 
 function svg(height: number, option: echarts.EChartsCoreOption & { title: { text: string } }): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height })
   try {
-    const title = { ...option.title, left: 'center', textStyle: { ...text, fontSize: 15 } }
-    const legend = { top: 32, itemGap: 14, textStyle: text }
+    const title = { ...option.title, left: 'center', top: 8, textStyle: { ...text, fontSize: 15 } }
+    const legend = { top: 38, itemGap: 14, textStyle: text }
     chart.setOption({ animation: false, backgroundColor: '#fff', color: palette, textStyle: text, legend, ...option, title })
     // for whoever cannot see it
     return `${chart.renderToSVGString().replace('>', ` role="img"><title>${option.title.text}</title>`)}\n`

@@ -45,10 +45,10 @@ async function measureAll(): Promise<Part> {
     const rows: Row[] = [
       { what: `a file of ${sizes.megabytes} MB, attached`, before: mebibytes(large.before), peak: mebibytes(large.attached) },
       { what: 'and brought to S3', before: mebibytes(large.before), peak: mebibytes(large.stored) },
-      { what: `${sizes.uploads} uploads of 12 megapixels at once`, before: mebibytes(uploads.before), peak: mebibytes(uploads.peak) },
-      { what: `${jobs} jobs, after a fifth of them and at the end`, before: mebibytes(first), peak: mebibytes(last) },
+      { what: `${sizes.uploads} uploads of 12 megapixels`, before: mebibytes(uploads.before), peak: mebibytes(uploads.peak) },
+      { what: `${jobs} jobs: after a fifth, and all`, before: mebibytes(first), peak: mebibytes(last) },
     ]
-    if (worker) rows.push({ what: 'a worker of 512 MB, pictures of 60 megapixels', before: mebibytes(worker.before), peak: mebibytes(worker.peak) })
+    if (worker) rows.push({ what: 'a worker of 512 MB, 60 megapixels', before: mebibytes(worker.before), peak: mebibytes(worker.peak) })
     return report(rows, { large, uploads, held, worker }, worker)
   } finally {
     await Promise.all([postgres.stop(), s3.stop()])

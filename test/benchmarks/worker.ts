@@ -7,7 +7,7 @@ import { Attachments, diskStorage, inProcessBackground, type Style } from '../..
 import { s3Storage } from '../../src/storage/s3'
 import { resolveStyle } from '../../src/style/style'
 import { optionOf } from '../reliability/command'
-import { lineChart } from './chart'
+import { barChart } from './chart'
 import { atDistance } from './distance'
 import { fiveStyles, Person } from './entities'
 import { type Part, quick, runPart } from './part'
@@ -163,13 +163,13 @@ function report(figures: readonly Figure[], possible: number): Part {
     ],
     figures: { floorPerSecond: Number(possible.toPrecision(3)), rates: figures },
     charts: {
-      '': lineChart({
+      '': barChart({
         title: 'Attachments a second, by jobs in flight',
         unit: 'a second',
-        along: 'jobs in flight',
-        contenders: distances.map((distance) => ({
-          name: `${distance} ms to S3`,
-          points: inFlight.map((count) => [count, of(distance, count)?.perSecond ?? Number.NaN] as const),
+        cases: distances.map((distance) => `${distance} ms to S3`),
+        contenders: inFlight.map((count) => ({
+          name: `${count} in flight`,
+          values: distances.map((distance) => of(distance, count)?.perSecond ?? null),
         })),
       }),
     },
