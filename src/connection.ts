@@ -1,6 +1,7 @@
 import type { DataSource, QueryRunner } from 'typeorm'
 import { Attached } from './attachment/attached'
 import type { AttachmentRecord } from './attachment/record'
+import type { AttachmentName } from './attachment/rows'
 import {
   type BackgroundAdapter,
   type Database,
@@ -21,7 +22,6 @@ import { prepareDeletes, withdrawDeletes } from './lifecycle/notes'
 import { perform } from './lifecycle/perform'
 import type { Place } from './lifecycle/plan'
 import type { Ports, RetryPolicy } from './lifecycle/ports'
-import type { AttachmentName } from './lifecycle/requeue'
 import { send, warn } from './lifecycle/send'
 import type { Storage } from './storage/storage'
 import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/binding'

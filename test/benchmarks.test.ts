@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { readdir, readFile, symlink } from 'node:fs/promises'
+import { chmod, readdir, readFile, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
@@ -13,6 +13,8 @@ const programs = ['cat', 'id', 'rm', 'rmdir', 'sleep']
 /** A folder of programs in which no peer is. */
 async function bare(): Promise<string> {
   const path = await folder()
+  // servers run as somebody else
+  await chmod(path, 0o755)
   for (const name of programs) {
     const home = ['/usr/bin', '/bin'].map((place) => join(place, name)).find(existsSync)
     if (home) await symlink(home, join(path, name))

@@ -1,6 +1,12 @@
 import type { RowRef } from '../background/job'
 import type { AttachmentRecord } from './record'
 
+/** Which columns of which entity. */
+export interface AttachmentName {
+  readonly entity: string
+  readonly attachment: string
+}
+
 /** Which columns of which row. */
 export interface AttachmentRef extends RowRef {
   readonly attachment: string

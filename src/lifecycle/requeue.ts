@@ -1,15 +1,9 @@
-import type { Attempted, FoundRow } from '../attachment/rows'
+import type { AttachmentName, Attempted, FoundRow } from '../attachment/rows'
 import type { Job } from '../background/job'
 import { handedBack } from './hand-back'
 import { lostDeletes } from './notes'
 import { processJob } from './plan'
 import type { Ports } from './ports'
-
-/** Which columns of which entity. */
-export interface AttachmentName {
-  readonly entity: string
-  readonly attachment: string
-}
 
 const batch = 100
 

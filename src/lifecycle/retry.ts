@@ -1,12 +1,11 @@
 import type { AttachmentRecord } from '../attachment/record'
-import type { AttachmentRef } from '../attachment/rows'
+import type { AttachmentName, AttachmentRef } from '../attachment/rows'
 import type { Job } from '../background/job'
 import { UsageError } from '../errors'
 import type { Style } from '../style/style'
 import { later } from './fence'
 import { type Place, planAnew, processJob } from './plan'
 import type { Ports } from './ports'
-import type { AttachmentName } from './requeue'
 
 type Enqueue = (job: Job) => Promise<unknown>
 

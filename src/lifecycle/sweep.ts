@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { referredKeys } from '../attachment/record'
+import type { AttachmentName } from '../attachment/rows'
 import type { Storage } from '../storage/storage'
 import type { Ports } from './ports'
-import type { AttachmentName } from './requeue'
 
 const batch = 100
 

@@ -2,13 +2,13 @@ import 'reflect-metadata'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DataSource } from 'typeorm'
-import { Attachments, type BackgroundAdapter, diskStorage, type Job, memoryStorage, type Perform } from '../../src'
+import { Attachments, diskStorage, memoryStorage } from '../../src'
 import { optionOf } from '../reliability/command'
 import { jpeg } from '../support/pictures'
 import { lineChart } from './chart'
 import { multiply } from './crowd'
 import { Person } from './entities'
-import { openJobs } from './job'
+import { heldJobs, openJobs } from './job'
 import { type Goal, type Part, quick, runPart } from './part'
 import { inPlace, type Place } from './place'
 import { rounds, type Spread, spread, type Timed } from './rounds'
@@ -43,14 +43,7 @@ async function measureAll(): Promise<Part> {
 
 async function grown(place: Place, rows: number, times: number): Promise<Figure> {
   const dataSource = await place.database(Person)
-  let perform: Perform = () => Promise.reject(new Error('not started'))
-  const jobs: Job[] = []
-  const background: BackgroundAdapter = {
-    start(given) {
-      perform = given
-    },
-    enqueue: async (job) => void jobs.push(job),
-  }
+  const { background, jobs, performNext } = heldJobs()
   const staging = diskStorage({ root: join(place.folder, `staging-${rows}`) })
   const attachments = new Attachments({ staging, storage: memoryStorage({ publicUrl: '/' }), background })
   await attachments.connect(dataSource)
@@ -62,7 +55,6 @@ async function grown(place: Place, rows: number, times: number): Promise<Figure>
   }
   await save()
   await multiply(dataSource, rows)
-  const performNext = () => perform(jobs.shift() as Job, 1)
   await performNext()
 
   const saves = await repeated(times, save)

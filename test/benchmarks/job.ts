@@ -11,6 +11,26 @@ export interface Jobs {
   close(): Promise<void>
 }
 
+/** A background that holds jobs until they are asked for. */
+export function heldJobs(): { readonly background: BackgroundAdapter; readonly jobs: Job[]; performNext(): Promise<void> } {
+  let perform: Perform = () => Promise.reject(new Error('not started'))
+  const jobs: Job[] = []
+  const background: BackgroundAdapter = {
+    start(given) {
+      perform = given
+    },
+    enqueue: async (job) => void jobs.push(job),
+  }
+  return {
+    background,
+    jobs,
+    async performNext() {
+      const { result } = await perform(jobs.shift() as Job, 1)
+      if (result !== 'done') throw new Error(`a job ended as ${result}`)
+    },
+  }
+}
+
 /** With storages in memory. */
 export async function openJobs(): Promise<Jobs> {
   const postgres = await startPostgres()
@@ -21,32 +41,20 @@ export async function openJobs(): Promise<Jobs> {
       const name = `bench_${randomBytes(4).toString('hex')}`
       await createDatabase(postgres.url('postgres'), name)
       const dataSource = await new DataSource({ type: 'postgres', url: postgres.url(name), entities: [Picture], synchronize: true }).initialize()
-      let perform: Perform = () => Promise.reject(new Error('not started'))
-      const jobs: Job[] = []
-      const background: BackgroundAdapter = {
-        start(given) {
-          perform = given
-        },
-        enqueue: async (job) => void jobs.push(job),
-      }
+      const { background, performNext } = heldJobs()
       const attachments = new Attachments({ staging: memoryStorage(), storage: memoryStorage({ publicUrl: '/' }), background })
       await attachments.connect(dataSource)
       opened.push(async () => {
         await attachments.close()
         await dataSource.destroy()
       })
-      const ready: Job[] = []
       async function attach(): Promise<void> {
         const owner = new Picture()
         await attachments.attach(owner, 'file', fromPath(path))
         await dataSource.manager.save(owner)
-        ready.push(...jobs.splice(0))
       }
       for (let at = 0; at < times; at++) await attach()
-      return async () => {
-        const { result } = await perform(ready.shift() as Job, 1)
-        if (result !== 'done') throw new Error(`a job ended as ${result}`)
-      }
+      return performNext
     },
     async close() {
       for (const close of opened) await close()
