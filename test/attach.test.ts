@@ -6,8 +6,18 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { describe, expect, it } from 'vitest'
-import { type Attached, Attachment, Attachments, diskStorage, fromPath, inlineBackground, memoryStorage, RefusedFileError } from '../src'
-import { jpeg, png } from './support/pictures'
+import {
+  type Attached,
+  Attachment,
+  Attachments,
+  diskStorage,
+  fromPath,
+  inlineBackground,
+  memoryStorage,
+  RefusedFileError,
+  type Storage,
+} from '../src'
+import { photo as grained, jpeg, png } from './support/pictures'
 import { filesIn, folder, world } from './support/world'
 
 @Entity()
@@ -66,6 +76,27 @@ describe('sources', () => {
     })
     const staged = await filesIn(staging)
     expect(staged.filter((file) => file.endsWith('/original'))).toHaveLength(1)
+  })
+
+  it('stages in a storage that is a class of its own, with paths of its own', async () => {
+    const root = await folder()
+    class Own {
+      readonly #disk = diskStorage({ root })
+      write: Storage['write'] = (...given) => this.#disk.write(...given)
+      read: Storage['read'] = (key) => this.#disk.read(key)
+      stat: Storage['stat'] = (key) => this.#disk.stat(key)
+      delete: Storage['delete'] = (keys) => this.#disk.delete(keys)
+      url = () => null
+      localPath(key: string) {
+        return this.#disk.localPath?.(key) as string
+      }
+    }
+    const { attachments } = await world([User], { staging: new Own() })
+    const user = new User()
+    // larger than what it could be told by
+    const bytes = await grained(600, 400).webp({ lossless: true }).toBuffer()
+    await attachments.attach(user, 'paper', bytes)
+    expect(user.paper).toMatchObject({ contentType: 'image/webp', width: 600, height: 400 })
   })
 
   it('reads nothing back from a staging that is far away to tell what a picture is', async () => {

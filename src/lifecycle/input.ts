@@ -7,10 +7,9 @@ import type { Storage } from '../storage/storage'
  * @param there resolves when it is; until then they wait
  */
 export function inputFrom(storage: Storage, key: string, contentType: string, there: Promise<unknown> = Promise.resolve()): ProcessorInput {
-  const { localPath } = storage
   return {
     contentType,
-    ...(localPath && { path: () => there.then(() => localPath(key)) }),
+    ...(storage.localPath && { path: () => there.then(() => storage.localPath?.(key) as string) }),
     open: () => there.then(() => storage.read(key)),
   }
 }

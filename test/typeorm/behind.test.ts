@@ -4,7 +4,16 @@ import { describe, expect, it } from 'vitest'
 import { type Attached, Attachment } from '../../src'
 import { databases } from '../support/databases'
 import { filesIn, heldBackground, world } from '../support/world'
-import { keysOf, type People, people, second, stored, type User } from './people'
+import { first, keysOf, type People, people, second, stored, type User } from './people'
+
+@Entity()
+class Label {
+  @PrimaryColumn({ type: String, length: 10 })
+  code!: string
+
+  @Attachment({ accept: ['image/*'] })
+  image!: Attached
+}
 
 @Entity()
 class Shelf {
@@ -149,6 +158,22 @@ describe.each(databases)('behind the library’s back, on %s', (on) => {
     await here.attachments.idle()
     const avatars = (await here.users.find()).map(({ avatar }) => avatar)
     expect(avatars.map((avatar) => [avatar?.processing, avatar?.width])).toEqual(Array(2).fill([false, 80]))
+  })
+
+  it('upsert() with an attached file replaces that of the row, whose files go', async () => {
+    const here = await world([Label], { on })
+    const labels = here.dataSource.getRepository(Label)
+    const label = labels.create({ code: 'a' })
+    await here.attachments.attach(label, 'image', await first)
+    await labels.save(label)
+    await here.attachments.idle()
+    await here.attachments.attach(label, 'image', await second)
+    await labels.upsert({ code: 'a', image: label.image } as never, ['code'])
+    await here.attachments.idle()
+    const { image } = await labels.findOneByOrFail({ code: 'a' })
+    expect(image).toMatchObject({ processing: false, error: null, width: 80 })
+    expect(stored(here)).toEqual(keysOf(image))
+    expect(await filesIn(here.staging)).toEqual([])
   })
 
   it('a job ends well on a row that is soft-deleted', async () => {
