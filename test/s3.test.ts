@@ -365,23 +365,32 @@ faithfully('s3Storage with much to do', () => {
     expect(read).toBeLessThan(64)
   })
 
-  it('sends no more than eight bodies at a time, and all of them in the end', async () => {
+  it('sends no more than 64 MiB of bodies at a time, and no more than 40, and all of them in the end', async () => {
     const { storage, client, keys } = await setUp()
-    let sending = 0
-    let most = 0
+    const most = { bodies: 0, bytes: 0 }
+    const sending = { bodies: 0, bytes: 0 }
     client.middlewareStack.add(
       (next, { commandName = '' }) =>
         async (given) => {
           if (!['PutObjectCommand', 'UploadPartCommand'].includes(commandName)) return next(given)
-          most = Math.max(most, ++sending)
-          return next(given).finally(() => sending--)
+          const { length } = (given.input as { Body: Uint8Array }).Body
+          sending.bodies++
+          sending.bytes += length
+          most.bodies = Math.max(most.bodies, sending.bodies)
+          most.bytes = Math.max(most.bytes, sending.bytes)
+          return next(given).finally(() => {
+            sending.bodies--
+            sending.bytes -= length
+          })
         },
-      { step: 'finalizeRequest' },
+      { step: 'initialize' },
     )
-    const large = Array.from({ length: 4 }, (_, at) => storage.write(`large${at}`, streamOf(bytes(20 * MB)), info))
-    const small = Array.from({ length: 20 }, (_, at) => storage.write(`small${at}`, bytes(100), info))
-    await Promise.all([...large, ...small])
-    expect([most, (await keys()).length]).toEqual([8, 24])
+    await Promise.all(Array.from({ length: 60 }, (_, at) => storage.write(`small${at}`, bytes(100), info)))
+    expect(most.bodies).toBe(40)
+    await Promise.all(Array.from({ length: 6 }, (_, at) => storage.write(`large${at}`, streamOf(bytes(20 * MB)), info)))
+    expect(most.bytes).toBeGreaterThan(48 * 2 ** 20)
+    expect(most.bytes).toBeLessThanOrEqual(64 * 2 ** 20)
+    expect(await keys()).toHaveLength(66)
   })
 
   it('holds no more than three parts of each of many large files', async () => {

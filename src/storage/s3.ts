@@ -52,6 +52,7 @@ const partsAtOnce = 2
 const mostOnTheWay = 64 * 1024 * 1024
 /** And no more than so many, however small they are: the client has 50 sockets, and others need some, too. */
 const mostBodies = 40
+const leastShare = Math.floor(mostOnTheWay / mostBodies)
 /** What S3 takes at most, with room for a file that grew. */
 const mostParts = 9_000
 /** What DeleteObjects takes at most. */
@@ -84,7 +85,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       value: async (command: Parameters<S3Client['send']>[0]) => {
         if (command instanceof UploadPartCommand || command instanceof PutObjectCommand) {
           const body = command.input.Body as Uint8Array
-          const leave = await bodies.enter(Math.max(body.length, mostOnTheWay / mostBodies))
+          const leave = await bodies.enter(Math.max(body.length, leastShare))
           try {
             command.input.ContentMD5 = await digestOf(body)
             return await send(command)
