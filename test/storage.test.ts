@@ -6,6 +6,7 @@ import { buffer } from 'node:stream/consumers'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { diskStorage, memoryStorage, type Storage, StorageError, type StoredObject } from '../src'
+import { putInPlace } from '../src/storage/place'
 import { bytes, digest, MB, stored, streamOf } from '../src/testing/bodies'
 import { storageContract } from '../src/testing/testing'
 import { killWhen } from '../src/testing/victim'
@@ -119,6 +120,15 @@ describe('diskStorage', () => {
     source.end()
     await expect(written).rejects.toMatchObject({ name: 'StorageError', code: 'disk_failed' })
     expect(await filesIn(root)).toEqual([])
+  })
+
+  it('leaves nothing under a new name where the disk does not take the bytes', async () => {
+    const root = await folder()
+    const part = join(root, '.part-x')
+    await writeFile(part, 'x')
+    const sync = () => Promise.reject(new Error('input/output error'))
+    await expect(putInPlace(join(root, 'a/b'), { path: part, sync })).rejects.toThrow('input/output error')
+    expect(await filesIn(root)).toEqual(['.part-x', 'a'])
   })
 
   it('clears away, when it is prepared, what nobody has written to for a day', async () => {

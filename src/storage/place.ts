@@ -1,4 +1,4 @@
-import { link, rename } from 'node:fs/promises'
+import { link, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { inFolderOf, isMissing, type makeFolderOf, syncFolder } from './folders'
 import type { Part } from './parts'
@@ -12,12 +12,18 @@ import type { Part } from './parts'
  */
 export async function putInPlace(path: string, part: Part, folder?: ReturnType<typeof makeFolderOf>): Promise<void> {
   const place = async (firstNew: string | undefined) => {
-    if (!(await linked(part.path, path))) {
+    const isNew = await linked(part.path, path)
+    if (!isNew) {
       await part.sync()
       await rename(part.path, path)
     }
     // one at a time, each would wait for a commit of its own
-    await Promise.all([part.sync(), ...foldersUpTo(dirname(firstNew ?? path), dirname(path)).map(syncFolder)])
+    const synced = Promise.all([part.sync(), ...foldersUpTo(dirname(firstNew ?? path), dirname(path)).map(syncFolder)])
+    await synced.catch(async (error) => {
+      // what is not safe was never written
+      if (isNew) await unlink(path).catch(() => undefined)
+      throw error
+    })
   }
   await inFolderOf(path, place, folder)
 }
