@@ -106,7 +106,7 @@ function meterOf({ maxSize }: { maxSize: number }) {
   return {
     check,
     take(piece: Buffer): void {
-      if (size < headLength) head.push(piece.subarray(0, headLength - size))
+      if (size < headLength) head.push(Buffer.from(piece.subarray(0, headLength - size)))
       size += piece.length
       check()
       hash.update(piece)
