@@ -33,10 +33,13 @@ export class ForeignWriteError extends AttachmentError {}
 /** A style could not be made from this file, and never will be. */
 export class ProcessingError extends AttachmentError {}
 
-/** A storage failed, or does not hold what it was given. Worth another try. */
+/** What no other try can mend. */
+const lasting = ['object_changed', 'object_exists']
+
+/** A storage failed, or does not hold what it was given. Worth another try, but for an object that is another than it was. */
 export class StorageError extends AttachmentError {
   override get retryable(): boolean {
-    return true
+    return !lasting.includes(this.code)
   }
 }
 

@@ -9,6 +9,34 @@ export interface ObjectInfo {
   readonly fileName?: string
 }
 
+/** What is written by somebody who may write it once. */
+export interface WriteInfo extends ObjectInfo {
+  /** Refuses, with `object_exists`, where something is there already. */
+  readonly once?: boolean
+}
+
+/** What a storage tells of an object. */
+export interface ObjectFacts {
+  /** Bytes. */
+  readonly size: number
+  /** Names exactly these bytes, where the storage can tell: other ones under the same key have another. */
+  readonly etag?: string
+}
+
+/** Which bytes are to be read. */
+export interface ReadOptions {
+  /** As `stat()` told it: what has another is refused with `object_changed`. */
+  readonly etag?: string
+  /** Only so many bytes from the beginning, or all where there are fewer. */
+  readonly length?: number
+}
+
+/** What is copied. */
+export interface CopyInfo extends ObjectInfo {
+  /** As in `ReadOptions`, of what is copied. */
+  readonly etag?: string
+}
+
 export interface SignedUrlOptions {
   /** Seconds for which the URL works, at least. */
   readonly expiresIn: number
@@ -25,6 +53,46 @@ export interface StoredObject {
   readonly size: number
   /** When it was written, by the clock of the storage. */
   readonly modified: Date
+}
+
+/** How a browser brings an object to a storage by itself. */
+export interface UploadForm {
+  /** A form that is posted, its fields first and then the file as `file`; or the bytes alone. */
+  readonly method: 'POST' | 'PUT'
+  readonly url: string
+  readonly fields: Readonly<Record<string, string>>
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** A part of a large upload that has arrived. Parts count from 1. */
+export interface UploadedPart {
+  readonly number: number
+  readonly etag: string
+  /** Bytes. */
+  readonly size: number
+}
+
+/** An object that somebody else is to write: its size and type are signed. */
+export interface UploadInfo extends ObjectInfo {
+  readonly size: number
+}
+
+/** Lets others write objects, each under a signature that expires. */
+export interface DirectUploads {
+  /** Signs the upload of exactly this: key, type and size. Seconds. */
+  form(key: string, info: UploadInfo, expiresIn: number): Promise<UploadForm>
+  /** Begins an upload in parts, and gives its id. */
+  begin(key: string, info: UploadInfo): Promise<string>
+  /** Signs the upload of one part: the URL to PUT it to. Seconds. */
+  part(key: string, uploadId: string, number: number, expiresIn: number): Promise<string>
+  /** What has arrived. */
+  parts(key: string, uploadId: string): Promise<readonly UploadedPart[]>
+  /** Makes one object of the parts. */
+  complete(key: string, uploadId: string, parts: readonly Pick<UploadedPart, 'number' | 'etag'>[]): Promise<void>
+  /** Gives it up, and what has arrived. One that is not there is no error. */
+  abort(key: string, uploadId: string): Promise<void>
+  /** The key here of an object that an event names; undefined where it is none of this storage. */
+  keyOf(bucket: string, objectKey: string): string | undefined
 }
 
 /** A place that some machines share and others do not see. */
@@ -44,11 +112,11 @@ export interface Storage {
    * Makes `key` hold exactly these bytes, or throws and leaves nothing under it that was not there before. When it
    * returns the bytes are durable. A stream is read to its end or destroyed.
    */
-  write(key: string, body: Readable | Uint8Array, info: ObjectInfo): Promise<void>
+  write(key: string, body: Readable | Uint8Array, info: WriteInfo): Promise<void>
   /** The bytes. Rejects with code `object_missing` when there are none. */
-  read(key: string): Promise<Readable>
-  /** Size in bytes, or undefined when nothing is there. */
-  stat(key: string): Promise<{ readonly size: number } | undefined>
+  read(key: string, options?: ReadOptions): Promise<Readable>
+  /** What is there, or undefined when nothing is. */
+  stat(key: string): Promise<ObjectFacts | undefined>
   /** Deletes what exists of these keys, and folders that this leaves empty. A key that is not there is no error. */
   delete(keys: readonly string[]): Promise<void>
   /** Where a browser finds the object, or null when no web server shows it. Must not wait for anything. */
@@ -67,7 +135,9 @@ export interface Storage {
    * Makes `key` hold what another storage holds under `fromKey`, without its bytes passing through this process; otherwise like
    * `write()`. False, and nothing has happened, where that cannot be done; then it is read and written.
    */
-  copy?(from: Storage, fromKey: string, key: string, info: ObjectInfo): Promise<boolean>
+  copy?(from: Storage, fromKey: string, key: string, info: CopyInfo): Promise<boolean>
+  /** Lets browsers write to it. Without, they send the bytes to the application, which writes them. */
+  readonly uploads?: DirectUploads
   /** Which place this is. Lets a worker that does not see what is staged say so, and leave the job to another. */
   area?(): Promise<StorageArea>
   /** Path of the object on this machine's disk: lets a processor read it without a copy. */
