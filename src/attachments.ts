@@ -2,20 +2,23 @@ import { availableParallelism } from 'node:os'
 import type { DataSource } from 'typeorm'
 import type { AnyAttached, Attached } from './attachment/attached'
 import { newVersion, stagedKeys } from './attachment/record'
-import type { BackgroundAdapter, Worker, WorkOptions } from './background/adapter'
+import type { BackgroundAdapter, JobReport, Worker, WorkOptions } from './background/adapter'
 import type { Job } from './background/job'
 import { type PerformedJob, telling } from './background/performed'
 import { Connection, type Setup } from './connection'
 import { checkStyleName } from './definition/definition'
 import { messageOf, UsageError } from './errors'
-import type { Source } from './file/source'
+import { DirectUpload, type Source } from './file/source'
 import { type AttachOptions, receive } from './lifecycle/attach'
+import type { Announced } from './lifecycle/direct'
 import type { RetryPolicy } from './lifecycle/ports'
 import { requeueLost } from './lifecycle/requeue'
 import { reprocess, retry, retryAll } from './lifecycle/retry'
 import { warn } from './lifecycle/send'
 import { sweepStaging, unsavedLifetime } from './lifecycle/sweep'
-import type { Storage } from './storage/storage'
+import { type Tokens, tokensOf } from './lifecycle/token'
+import type { Storage, UploadForm } from './storage/storage'
+import { type ExpectOptions, Uploads } from './uploads'
 
 export interface AttachmentsOptions {
   /** Where originals wait for their job. Web and worker must see the same. */
@@ -29,6 +32,11 @@ export interface AttachmentsOptions {
    * how many a file may wait for a worker that sees its staging: a quarter of an hour.
    */
   retry?: Partial<RetryPolicy>
+  /**
+   * Signs the tokens of direct uploads: 32 characters or more, the same in every process. Of several the first signs, and all are
+   * taken, so that one can be replaced.
+   */
+  secret?: string | readonly string[]
 }
 
 /** What nobody touched for so long was lost, as far as `requeueLost()` knows. Milliseconds. */
@@ -61,12 +69,15 @@ export class Attachments {
   readonly #setup: Setup
   readonly #storages: readonly Storage[]
   readonly #workers = new Set<Worker>()
+  readonly #secrets: readonly string[]
   #connected: Connection | undefined
+  #tokens: Tokens | undefined
 
-  constructor({ staging, storage, background, retry }: AttachmentsOptions) {
+  constructor({ staging, storage, background, retry, secret = [] }: AttachmentsOptions) {
     const storages = isStorage(storage) ? { default: storage } : storage
     const firstStorage = Object.keys(storages)[0] as string
     this.#storages = [staging, ...Object.values(storages)]
+    this.#secrets = [secret].flat()
     this.#setup = {
       staging,
       storage: (name = firstStorage) => storageNamed(name, storages),
@@ -113,6 +124,7 @@ export class Attachments {
   ): Promise<void> {
     const { binding, intents, setup } = this.#connection()
     const bound = binding.findFor(entity, property)
+    if (source instanceof DirectUpload) return void Object.assign(entity, { [property]: await this.#uploads().take(bound, entity, source) })
     const file = await receive(bound.definition, bound.entity, entity, source, options, setup.staging)
     if (!this.#connected) {
       await setup.staging.delete(stagedKeys(file.meta))
@@ -120,6 +132,43 @@ export class Attachments {
     }
     intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
     Object.assign(entity, { [property]: bound.create(file) })
+  }
+
+  /**
+   * A token by which another request, or another process, attaches the same file by `fromDirectUpload()`: so that a form which is shown
+   * once more keeps what was chosen, or one process attaches and another saves. Good for twelve hours, and until it is saved. Throws a
+   * `UsageError` where no file waits to be saved.
+   *
+   * @param subject whoever it is for: nobody else can use it then
+   */
+  tokenFor<E extends object, P extends AttachmentOf<E>>(entity: E, property: P, { subject = null }: { subject?: string | null } = {}): string {
+    const { binding } = this.#connection()
+    return this.#uploads().tokenFor(binding.findFor(entity, property), entity[property] as AnyAttached, subject)
+  }
+
+  /**
+   * Saves the entity with a file that is yet to be uploaded, and returns how a browser is to upload it. The file is `awaiting` until it is
+   * there: the bucket's event says so by `handleObjectCreated()`, and then it is looked at, and processed. Rejects with a
+   * `RefusedFileError` what would not be taken anyway.
+   */
+  async expect<E extends object, P extends AttachmentOf<E>>(
+    entity: E,
+    property: P,
+    announced: Announced,
+    options: ExpectOptions = {},
+  ): Promise<UploadForm> {
+    const { binding } = this.#connection()
+    return this.#uploads().expect(binding.findFor(entity, property), entity, announced, options)
+  }
+
+  /**
+   * Performs one job: for functions that a queue calls with a job, instead of a worker that asks for them. Rejects where the job
+   * should come again, and with a `UsageError` for what is no job.
+   *
+   * @param attempt counts from 1: how often the queue has delivered it
+   */
+  async perform(job: unknown, { attempt = 1 }: { attempt?: number } = {}): Promise<JobReport> {
+    return this.#connection().perform(job, attempt)
   }
 
   /** Takes the file off the entity; `save()` then deletes it. Setting the property to null does the same. */
@@ -237,6 +286,11 @@ export class Attachments {
     if (!connection) return
     connection.release()
     this.#connected = undefined
+  }
+
+  #uploads(): Uploads {
+    this.#tokens ??= tokensOf(this.#secrets)
+    return new Uploads(this.#connection(), this.#tokens)
   }
 
   #connection(): Connection {

@@ -25,8 +25,9 @@ export type { AttachmentOptions, BackgroundOptions, ColumnName, Fallback, Fallba
 // what can go wrong
 export { AttachmentError, DeclarationError, ForeignWriteError, ProcessingError, RefusedFileError, StorageError, UsageError } from './errors'
 // attach
-export { type FileSource, fromPath, type Source } from './file/source'
+export { type DirectUpload, type FileSource, fromDirectUpload, fromPath, type Source } from './file/source'
 export type { AttachOptions } from './lifecycle/attach'
+export type { Announced } from './lifecycle/direct'
 export { type ImageProcessorOptions, imageProcessor } from './processor/image'
 export type { Identified, Made, Processor, ProcessorInput } from './processor/processor'
 export { type DiskStorageOptions, diskStorage } from './storage/disk'

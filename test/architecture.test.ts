@@ -14,6 +14,7 @@ const rows = [
   ['lifecycle'],
   ['typeorm'],
   ['connection'],
+  ['uploads'],
   ['attachments'],
   ['index'],
   ['cli'],
@@ -41,7 +42,7 @@ const homes: Record<string, string> = {
 }
 
 /** What composes the rest names TypeORM's types, and nothing else of it. */
-const typesOnly = ['connection', 'attachments', 'cli']
+const typesOnly = ['connection', 'uploads', 'attachments', 'cli']
 
 async function imports(): Promise<Array<{ file: string; folder: string; target: string; typeOnly: boolean }>> {
   const files = (await readdir(src, { recursive: true })).filter((file) => file.endsWith('.ts'))

@@ -36,7 +36,7 @@ export class Attached<S extends string = never> {
   declare readonly fileSize: number | null
   /** When it was attached. */
   declare readonly updatedAt: Date | null
-  /** SHA-256 of the original, in hex. */
+  /** SHA-256 of the original, in hex. Null too for what a browser brought to the storage by itself. */
   declare readonly fingerprint: string | null
   /** Random, new for every file. */
   declare readonly version: string | null
@@ -52,6 +52,11 @@ export class Attached<S extends string = never> {
   /** Whether a file is attached. */
   get present(): boolean {
     return this.fileName != null
+  }
+
+  /** Whether the upload that `expect()` has announced is yet to come. */
+  get awaiting(): boolean {
+    return this.meta?.styles['original']?.awaited !== undefined
   }
 
   /** Pixels of the original as it is looked at, or null where it has none. */
@@ -108,8 +113,9 @@ export class Attached<S extends string = never> {
     const stored = () => surroundings.storage(this.meta?.storage).read(record?.key as string)
     if (record?.written) return stored()
     // this value may be older than its row: then the file has moved to the key that was planned for it
-    if (record?.staged) return surroundings.staging.read(record.staged).catch((error) => stored().catch(() => Promise.reject(error)))
-    const why = this.present ? `'${style}' is not made yet` : 'no file is attached'
+    if (record?.staged && !record.awaited)
+      return surroundings.staging.read(record.staged, { etag: record.etag }).catch((error) => stored().catch(() => Promise.reject(error)))
+    const why = this.awaiting ? 'its upload has not arrived' : this.present ? `'${style}' is not made yet` : 'no file is attached'
     throw new UsageError('not_ready', `${surroundings.entity}.${definition.property} has nothing to read: ${why}`)
   }
 
@@ -158,19 +164,19 @@ function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
 }
 
 /** The URL of exactly this style, if it has one now. */
-function ownUrl(value: AnyAttached, style: string, { key, written, staged }: StyleRecord): string | null {
+function ownUrl(value: AnyAttached, style: string, { key, written, staged, awaited }: StyleRecord): string | null {
   const { definition, surroundings } = attachmentOf(value)
-  if (!written) return staged === undefined ? null : surroundings.staging.url(staged)
+  if (!written) return staged === undefined || awaited ? null : surroundings.staging.url(staged)
   if (!definition.url) return surroundings.storage(value.meta?.storage).url(key)
   return definition.url.render({ ...contextOf(value, style), key }, encodeKey)
 }
 
 /** The signed URL of exactly this style, if it has one now. */
-async function signedUrlOf(value: AnyAttached, { key, written, staged }: StyleRecord, options: SignedUrlOptions): Promise<string | null> {
+async function signedUrlOf(value: AnyAttached, { key, written, staged, awaited }: StyleRecord, options: SignedUrlOptions): Promise<string | null> {
   const { definition, surroundings } = attachmentOf(value)
   if (!written) {
     const { staging } = surroundings
-    return staged === undefined ? null : (staging.signedUrl?.(staged, options) ?? staging.url(staged))
+    return staged === undefined || awaited ? null : (staging.signedUrl?.(staged, options) ?? staging.url(staged))
   }
   const storage = surroundings.storage(value.meta?.storage)
   if (storage.signedUrl) return storage.signedUrl(key, options)

@@ -12,6 +12,12 @@ export interface StyleRecord {
   readonly written: boolean
   /** Its key in the staging, while it waits there. */
   readonly staged?: string
+  /** Until when somebody else may put it there, in ISO 8601; undefined once it is there. */
+  readonly awaited?: string
+  /** Whether that somebody was told. */
+  readonly handed?: true
+  /** Names the bytes that are meant there, where others may write them: see `ObjectFacts`. */
+  readonly etag?: string
   /** Bytes; known once it was made. */
   readonly size?: number
   /** Pixels, where they mean something. */
@@ -70,8 +76,8 @@ export interface AttachmentRecord {
   /** Bytes. */
   readonly fileSize: number
   readonly updatedAt: Date
-  /** SHA-256, hex. */
-  readonly fingerprint: string
+  /** SHA-256, hex; null where nobody has read all of it. */
+  readonly fingerprint: string | null
   readonly version: string
   readonly processing: boolean
   readonly attemptedAt: Date | null

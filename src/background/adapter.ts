@@ -14,9 +14,9 @@ export interface Progress {
 export interface JobReport {
   /**
    * `done`; `failed`, and its row says why; `overtaken`: the row has another file by now, or none, or a twin of the job was
-   * faster.
+   * faster; `waiting`: for what somebody else has yet to bring, and a job will follow when that is there.
    */
-  readonly result: 'done' | 'failed' | 'overtaken'
+  readonly result: 'done' | 'failed' | 'overtaken' | 'waiting'
   /** Names of the styles that this attempt brought to the storage, `original` among them. */
   readonly styles: readonly string[]
   /** How much that was. */

@@ -8,7 +8,7 @@ export function log(level: Level, message: string, fields: object = {}): void {
   process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`)
 }
 
-const levels: Record<PerformedJob['result'], Level> = { done: 'info', overtaken: 'info', later: 'warning', failed: 'error' }
+const levels: Record<PerformedJob['result'], Level> = { done: 'info', overtaken: 'info', waiting: 'info', later: 'warning', failed: 'error' }
 
 /** The line of a job. */
 export function logJob({ job, styles, bytes, result, attempt, ms, delay, error }: PerformedJob): void {

@@ -42,6 +42,8 @@ export interface Definition {
   /** Bytes; Infinity without limit. */
   readonly maxSize: number
   readonly path: Template<TemplateContext>
+  /** Whether keys or URLs name the fingerprint, so that no file can be taken whose bytes nobody has read. */
+  readonly namesFingerprint: boolean
   readonly url: Template<TemplateContext> | null
   readonly defaultUrl: ResolvedFallback
   readonly processingUrl: ResolvedFallback
@@ -94,7 +96,10 @@ export function define(entity: string, property: string, options: AttachmentOpti
       fail('secret_missing', `${option} '${options[option]}' uses :hash, which needs a secret: add secret: process.env.…`)
   }
   const path = compile('path', options.path ?? defaults.path, tokens)
-  const told = (token: string) => path.tokens.includes(token) || (path.tokens.includes('hash') && hashData.tokens.includes(token))
+  const url = options.url === undefined ? null : compile('url', options.url, { ...tokens, path: (file) => file.key })
+  const names = ({ tokens }: Template<TemplateContext>, token: string) =>
+    tokens.includes(token) || (tokens.includes('hash') && hashData.tokens.includes(token))
+  const told = (token: string) => names(path, token)
   if ((typeof styles === 'function' || fixed?.length) && !told('style')) {
     fail('bad_template', `path '${path.source}' gives every style the same key: put :style into it`)
   }
@@ -130,7 +135,8 @@ export function define(entity: string, property: string, options: AttachmentOpti
     accept,
     maxSize,
     path,
-    url: options.url === undefined ? null : compile('url', options.url, { ...tokens, path: (file) => file.key }),
+    namesFingerprint: told('fingerprint') || (url !== null && names(url, 'fingerprint')),
+    url,
     defaultUrl: fallback('defaultUrl'),
     processingUrl: fallback('processingUrl'),
     storage: options.storage,

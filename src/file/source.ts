@@ -14,6 +14,23 @@ export class FileSource {
   ) {}
 }
 
+/** A file that a browser has uploaded under a token of ours. Made by `fromDirectUpload()`. */
+export class DirectUpload {
+  constructor(
+    readonly token: string,
+    readonly subject: string | null,
+  ) {}
+}
+
+/**
+ * What a browser has uploaded by itself, straight to S3 or to `directUploads()`. The token may come with a request: it is signed.
+ *
+ * @param subject whose upload it has to be: what `authorize` has returned for it
+ */
+export function fromDirectUpload(token: string, { subject = null }: { subject?: string | null } = {}): DirectUpload {
+  return new DirectUpload(token, subject)
+}
+
 /** What multer's memory storage, and so NestJS, hands over. */
 export interface BufferedUpload {
   readonly buffer: Uint8Array
@@ -34,7 +51,17 @@ export interface WebStream {
 }
 
 /** Everything that `attach()` can read a file from. */
-export type Source = Uint8Array | ArrayBufferView | ArrayBuffer | Readable | WebStream | Blob | BufferedUpload | StreamedUpload | FileSource
+export type Source =
+  | Uint8Array
+  | ArrayBufferView
+  | ArrayBuffer
+  | Readable
+  | WebStream
+  | Blob
+  | BufferedUpload
+  | StreamedUpload
+  | FileSource
+  | DirectUpload
 
 /**
  * A file on this machine's disk, such as one that formidable or multer's disk storage has put there. It is copied and

@@ -36,9 +36,9 @@ export function fencedRow(ref: AttachmentRef, version: string, { rows, now }: Pi
       for (let tries = 0; tries < patience; tries++) {
         const before = await read()
         const record: AttachmentRecord = { ...before, attemptedAt: later(before, now()), ...decide(before) }
-        const { processing, attemptedAt, error, meta } = record
+        const { contentType, processing, attemptedAt, error, meta } = record
         const fence = { version, processing: true, attemptedAt: before.attemptedAt }
-        known = (await rows.update(ref, fence, { processing, attemptedAt, error, meta })) ? record : undefined
+        known = (await rows.update(ref, fence, { contentType, processing, attemptedAt, error, meta })) ? record : undefined
         if (known) return known
       }
       throw new StorageError('row_busy', `the row of ${ref.entity}.${ref.attachment} was changed by others ${patience} times in a row`)

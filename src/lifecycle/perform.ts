@@ -2,6 +2,7 @@ import { type JobReport, NotHere, type Progress, TryLater } from '../background/
 import { checkJob, type DeleteJob, type ProcessJob } from '../background/job'
 import { codeOf, isRetryable, messageOf, StorageError } from '../errors'
 import { deleteLeft } from './delete'
+import { StillAwaited } from './expect'
 import { type FencedRow, fencedRow, Overtaken } from './fence'
 import type { Ports } from './ports'
 import { processFile, settle } from './process'
@@ -30,6 +31,8 @@ async function performProcess(job: ProcessJob, attempt: number, ports: Ports, to
   const row = fencedRow(ref, job.version, ports)
   const unlessOvertaken = (work: Promise<JobReport>): Promise<JobReport> =>
     work.catch(async (error) => {
+      // whoever waits for it looks again in time
+      if (error instanceof StillAwaited) return { result: 'waiting', styles: [], bytes: 0 }
       if (!(error instanceof Overtaken)) throw error
       await settle(job, ref, ports)
       return { result: 'overtaken', styles: [], bytes: 0 }

@@ -3,6 +3,7 @@ import type { AttachmentRef } from '../attachment/rows'
 import type { ProcessJob, RowRef } from '../background/job'
 import type { Definition } from '../definition/definition'
 import type { Style } from '../style/style'
+import type { Identity } from './identify'
 import { leftFiles } from './left'
 
 /** Which columns are meant, and how templates name their owner. */
@@ -22,8 +23,31 @@ export function planRow(place: Place, file: AttachmentRecord, before: Attachment
   const withId = { ...file, meta: { ...file.meta, storage, id: printedId(ref.id) } }
   const styles = withKeys(place, withId, withId.meta.styles)
   const previous = before ? leftFiles(before, definition.keepsFiles !== 'never') : []
-  const due = new Date(now.getTime() + definition.carried.delay)
+  const awaited = file.meta.styles['original']?.awaited
+  const due = awaited ? new Date(awaited) : new Date(now.getTime() + definition.carried.delay)
   return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...(previous.length > 0 && { previous }) } }
+}
+
+/**
+ * A file that was awaited and is there now: what it was found to be, and keys that go with that. None of those that were planned before
+ * was ever written.
+ */
+export function planArrived(
+  place: Place,
+  record: AttachmentRecord,
+  file: Identity & { readonly etag?: string },
+  now: Date,
+): Partial<AttachmentRecord> {
+  const { definition } = place
+  const { meta } = record
+  const { awaited, ...announced } = meta.styles['original'] as StyleRecord
+  // a twin of this job was faster
+  if (awaited === undefined) return {}
+  const { contentType, width, height, etag } = file
+  const wanted = definition.processor.reads(contentType) ? Object.values(meta.styles).flatMap(({ style }) => style ?? []) : []
+  const original = { ...announced, contentType, ...(etag !== undefined && { etag }), width, height }
+  const styles = { original, ...Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)])) }
+  return { contentType, attemptedAt: now, meta: { ...meta, styles: withKeys(place, { ...record, contentType }, styles) } }
 }
 
 /**
@@ -35,7 +59,7 @@ export function planAnew(place: Place, record: AttachmentRecord, wanted: readonl
   const { contentType, meta, version } = record
   const { next: given = {}, begun: _, area: __, elsewhere: ___, ...rest } = meta
   // what is stored needs its staged copy no more; and a sweep asks for staged files by the version that they came with
-  const styles = mapStyles(meta.styles, ({ staged: _, ...style }) => ({ version, ...style }))
+  const styles = mapStyles(meta.styles, ({ staged: _, etag: ____, ...style }) => ({ version, ...style }))
   const anew = Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)]))
   // what an earlier call has asked for and no job has brought to its end
   const kept = Object.fromEntries(Object.entries(mapStyles(given, (style) => ({ version, ...style }))).filter(([name]) => !(name in anew)))
@@ -64,6 +88,11 @@ export function plannedStyle(style: Style, { processor }: Definition, original: 
   // an SVG's thumbnail is no SVG: where the form changes without being asked to, it is written down
   const settled = style.format === undefined && contentType !== original ? { ...style, format: usual } : style
   return { key: '', contentType, written: false, style: settled as Style }
+}
+
+/** The job that follows when a row is saved; null where there is nothing to do, or not yet. */
+export function jobAfter(ref: AttachmentRef, record: AttachmentRecord): ProcessJob | null {
+  return record.processing && !record.meta.styles['original']?.awaited ? processJob(ref, record) : null
 }
 
 /** The job of a file that is processing: it writes what is not there yet. */

@@ -5,6 +5,7 @@ import type { ProcessJob, VersionFiles } from '../background/job'
 import { isRetryable, ProcessingError } from '../errors'
 import { deleteFiles, unreferred } from './delete'
 import { checkStagedHere } from './elsewhere'
+import { arrive } from './expect'
 import { type FencedRow, fencedRow, Overtaken } from './fence'
 import { deleteJobs, noteKey } from './left'
 import { forgetNote, writeNotes } from './notes'
@@ -25,6 +26,7 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   const { staging } = ports
   const definition = ports.definition(ref.entity, ref.attachment)
   await checkStagedHere(ref, row, ports)
+  await arrive(ref, row, ports)
   const record = await row.change(({ meta: { elsewhere: _, ...meta } }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
   const { begun = 0 } = record.meta
   if (begun > mostBegun) {
@@ -115,5 +117,5 @@ function withoutNext({ next = {}, previous = [], ...meta }: Meta, version: strin
 }
 
 function unstaged(styles: Styles): Styles {
-  return Object.fromEntries(Object.entries(styles).map(([name, { staged: _, ...style }]) => [name, style]))
+  return Object.fromEntries(Object.entries(styles).map(([name, { staged: _, etag: __, ...style }]) => [name, style]))
 }

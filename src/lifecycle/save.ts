@@ -3,7 +3,7 @@ import type { ProcessJob } from '../background/job'
 import { UsageError } from '../errors'
 import type { Intent, Intents } from './intents'
 import { type Left, leftFiles } from './left'
-import { type Place, planRow, processJob } from './plan'
+import { jobAfter, type Place, planRow } from './plan'
 
 /** The columns of one row, in the transaction that saves. */
 export interface LockedRow {
@@ -33,14 +33,14 @@ export async function carryOut(
   if (intent.file && certain && row.fill) {
     const columns = planRow(place, intent.file, null, now())
     // no, where the statement was an upsert
-    if (await row.fill(columns)) return { columns, job: processJob(ref, columns), left: null }
+    if (await row.fill(columns)) return { columns, job: jobAfter(ref, columns), left: null }
   }
   const before = await row.read()
   if (before === undefined) {
     throw new UsageError('row_missing', `the row of ${ref.entity}.${ref.attachment} is not there to take its file: save the entity itself, by save()`)
   }
   // saved twice in one transaction, or again because the answer to COMMIT was lost
-  if (before && before.version === intent.version) return { columns: before, job: before.processing ? processJob(ref, before) : null, left: null }
+  if (before && before.version === intent.version) return { columns: before, job: jobAfter(ref, before), left: null }
   if (intent.file && !certain) {
     const what = `${ref.entity}.${ref.attachment} was saved by another transaction, or the answer to its COMMIT was lost; another file may have taken its place since`
     throw new UsageError('attach_again', `${what}: load the entity and attach() the file again`)
@@ -49,7 +49,7 @@ export async function carryOut(
   if ((await row.write(columns ?? emptyRecord)) !== 1) {
     throw new UsageError('row_missing', `the row of ${ref.entity}.${ref.attachment} vanished while its file was written`)
   }
-  if (columns) return { columns, job: processJob(ref, columns), left: null }
+  if (columns) return { columns, job: jobAfter(ref, columns), left: null }
   return { columns, job: null, left: before && { ref, files: leftFiles(before, definition.keepsFiles !== 'never') } }
 }
 

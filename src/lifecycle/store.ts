@@ -46,17 +46,16 @@ export async function store(
     const of = Object.keys(plan).length
     told({ done: of - todo.length + Object.keys(written).length, of })
   }
-  async function move(staged: string, key: string, info: ObjectInfo): Promise<void> {
-    if (await storage.copy?.(staging, staged, key, info)) return
-    const body = await staging.read(staged)
+  async function move({ staged = '', etag }: StyleRecord, key: string, info: ObjectInfo): Promise<void> {
+    if (await storage.copy?.(staging, staged, key, { ...info, etag })) return
+    const body = await staging.read(staged, { etag })
     await storage.write(key, body, info).finally(() => body.destroy())
   }
   const start = (work: Promise<void>) => sending.push(work.catch((error) => void errors.push(error)))
 
   const todo = Object.entries(plan).filter(([, { written }]) => !written)
   for (const [name, style] of todo) {
-    const { staged } = style
-    if (staged !== undefined) start(send(name, style, (key, info) => move(staged, key, info)))
+    if (style.staged !== undefined) start(send(name, style, (key, info) => move(style, key, info)))
   }
   const wanted = todo.flatMap(([, { staged, style }]) => (staged === undefined && style ? [style] : []))
   const made = makeAll(wanted, place, originalOf(record, staging, storage), ({ style, body, contentType, width, height }) => {
@@ -91,6 +90,6 @@ async function makeAll(
 /** Styles come from the staged original as long as there is one. */
 function originalOf({ contentType, meta }: AttachmentRecord, staging: Storage, storage: Storage): ProcessorInput {
   const original = meta.styles['original'] as StyleRecord
-  const [place, key] = original.staged === undefined ? [storage, original.key] : [staging, original.staged]
-  return inputFrom(place, key, contentType)
+  if (original.staged === undefined) return inputFrom(storage, original.key, contentType)
+  return inputFrom(staging, original.staged, contentType, { etag: original.etag })
 }

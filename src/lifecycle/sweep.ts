@@ -3,6 +3,7 @@ import { referredKeys } from '../attachment/record'
 import type { AttachmentName } from '../attachment/rows'
 import type { Storage } from '../storage/storage'
 import type { Ports } from './ports'
+import { stagedName } from './staged'
 
 const batch = 100
 
@@ -45,7 +46,7 @@ export async function sweepStaging(
   for (const name of attachments) {
     let keys: string[] = []
     for await (const key of old(`${name.entity}/${name.attachment}/`)) {
-      if (!staged.test(key) || keys.push(key) < batch) continue
+      if (!stagedName(key) || keys.push(key) < batch) continue
       await sweepUnreferred(name, keys)
       keys = []
     }
@@ -55,9 +56,7 @@ export async function sweepStaging(
   return swept
 }
 
-/** `<entity>/<attachment>/<two of version>/<version>/<file>`: see `receive()`. */
-const staged = /\/[0-9a-f]{2}\/[0-9a-f]{32}\/[^/]+$/
-
+/** `<entity>/<attachment>/<two of version>/<version>/<file>`: see `stagedFolder()`. */
 function versionOf(key: string): string {
   return key.split('/').at(-2) as string
 }

@@ -18,7 +18,7 @@ export interface TemplateContext {
   readonly contentType?: string
   /** The style's declared format, which is its extension too. */
   readonly format?: string
-  readonly fingerprint?: string
+  readonly fingerprint?: string | null
   readonly updatedAt?: Date
   readonly key?: string
 }
@@ -38,7 +38,7 @@ export const builtInTokens: Tokens = {
   extension: (file) => safe(extension(file)),
   dotextension: (file) => safe(extension(file)).replace(/^(?=.)/, '.'),
   content_type_extension: (file) => contentTypeExtension(file.contentType) ?? '',
-  fingerprint: (file) => file.fingerprint,
+  fingerprint: (file) => file.fingerprint ?? undefined,
   updated_at: (file) => file.updatedAt && String(Math.floor(file.updatedAt.getTime() / 1000)),
   timestamp: (file) => file.updatedAt?.toISOString(),
   env: () => safe(process.env['NODE_ENV'] ?? 'development'),

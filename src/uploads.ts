@@ -1,0 +1,160 @@
+import type { EntityManager } from 'typeorm'
+import type { AnyAttached } from './attachment/attached'
+import { newVersion } from './attachment/record'
+import type { Connection } from './connection'
+import { RefusedFileError, UsageError } from './errors'
+import type { DirectUpload } from './file/source'
+import { type Announced, checkAnnounced, takeOver } from './lifecycle/direct'
+import { awaited } from './lifecycle/expect'
+import { printedId, processJob } from './lifecycle/plan'
+import { retry } from './lifecycle/retry'
+import { stagedName, stagedOriginal } from './lifecycle/staged'
+import type { Claim, Tokens } from './lifecycle/token'
+import type { UploadForm, UploadInfo } from './storage/storage'
+import { type BoundAttachment, rowRef } from './typeorm/binding'
+
+/** How long a token is good. Half as long as what nobody saved is left alone in the staging. Milliseconds. */
+const tokenLifetime = 12 * 60 * 60_000
+/** How long an upload may take that began at the last moment. Milliseconds. */
+const longestUpload = 60 * 60_000
+
+/** What a client asks for. */
+export interface AskedUpload extends Announced {
+  /** Name of the entity. */
+  readonly entity: string
+  /** Name of its attachment. */
+  readonly property: string
+}
+
+/** An upload that may be made. */
+export interface PlannedUpload {
+  readonly token: string
+  /** Its key in the staging. */
+  readonly key: string
+  readonly info: UploadInfo
+}
+
+export interface ExpectOptions {
+  /** Seconds until which the upload has to begin: 1 to 43,200. Default 3,600. An hour later it is given up, with `never_uploaded`. */
+  readonly expiresIn?: number
+  /** Where `directUploads()` is mounted, such as `/uploads`: for a staging that browsers cannot write to themselves. */
+  readonly url?: string
+  /** Saves the entity: that of your transaction, say. Default: the data source's. */
+  readonly manager?: EntityManager
+}
+
+/** Files that browsers bring to the staging by themselves. */
+export class Uploads {
+  constructor(
+    readonly connection: Connection,
+    readonly tokens: Tokens,
+  ) {}
+
+  plan({ entity, property, ...announced }: AskedUpload, subject: string | null): PlannedUpload {
+    const { definition } = this.connection.binding.find(entity, property)
+    const checked = checkAnnounced(announced, definition)
+    return this.#planned({ entity, attachment: property, version: newVersion(), ...checked, subject, until: Date.now() + tokenLifetime })
+  }
+
+  open(token: string): PlannedUpload {
+    return this.#planned(this.tokens.open(token, Date.now()), token)
+  }
+
+  #planned(claim: Claim, token = this.tokens.sign(claim)): PlannedUpload {
+    const { entity, attachment, version, fileName, contentType, size } = claim
+    return { token, key: stagedOriginal(entity, attachment, version), info: { fileName, contentType, size } }
+  }
+
+  /** A token for a file that was attached and not saved. */
+  tokenFor({ entity, property }: BoundAttachment, value: AnyAttached | null | undefined, subject: string | null): string {
+    const file = value?.version ? this.connection.intents.get(value.version)?.file : undefined
+    if (!file || file.meta.styles['original']?.awaited)
+      throw new UsageError('nothing_attached', `${entity}.${property} has no file that waits to be saved: attach() one first`)
+    const { version, fileName, contentType, fileSize: size, fingerprint } = file
+    const claim = { entity, attachment: property, version, fileName, contentType, size, subject, until: Date.now() + tokenLifetime }
+    return this.tokens.sign(fingerprint === null ? claim : { ...claim, fingerprint })
+  }
+
+  /** The value of an entity that takes over what was uploaded under a token. */
+  async take(bound: BoundAttachment, owner: object, { token, subject }: DirectUpload): Promise<AnyAttached> {
+    const { connection } = this
+    const { entity, property } = bound
+    const claim = this.tokens.open(token, Date.now())
+    if (claim.entity !== entity || claim.attachment !== property) {
+      throw new RefusedFileError('foreign_token', `the token is for a file of ${claim.entity}.${claim.attachment}, not of ${entity}.${property}`)
+    }
+    if (claim.subject !== subject) {
+      const cure = 'give fromDirectUpload(token, { subject }) what authorize returned for whoever sends this'
+      throw new RefusedFileError('foreign_token', `the token for ${entity}.${property} was made for somebody else: ${cure}`)
+    }
+    const { rows, staging } = connection.ports()
+    const [taken] = await rows.atVersions(entity, property, [claim.version])
+    if (taken) {
+      // the same form, sent twice
+      if (printedId(taken.ref.id) === printedId(rowRef(bound.metadata, owner).id)) return bound.create(taken.record)
+      throw new RefusedFileError('token_used', `the upload of '${claim.fileName}' was taken by another ${entity} already: upload the file again`)
+    }
+    const file = await takeOver(claim, bound.definition, owner, staging)
+    connection.intents.add({ entity, attachment: property, version: file.version, file })
+    return bound.create(file)
+  }
+
+  /** Saves an entity whose file is yet to come, and says how it is to come. */
+  async expect(
+    bound: BoundAttachment,
+    owner: object,
+    announced: Announced,
+    { expiresIn = 3600, url, manager = this.connection.dataSource.manager }: ExpectOptions,
+  ): Promise<UploadForm> {
+    const { entity, property, definition } = bound
+    checkExpiry(expiresIn)
+    const { staging } = this.connection.setup
+    const until = Date.now() + expiresIn * 1000 + longestUpload
+    const file = await awaited(checkAnnounced(announced, definition), definition, entity, owner, new Date(until), staging)
+    const { version, fileName, contentType, fileSize: size } = file
+    const { token, key, info } = this.#planned({ entity, attachment: property, version, fileName, contentType, size, subject: null, until })
+    if (!staging.uploads && url === undefined)
+      throw new UsageError(
+        'url_missing',
+        "the staging takes no uploads from browsers: mount directUploads(), and say where by expect(…, { url: '/uploads' })",
+      )
+    // what cannot be signed must not be awaited
+    const form = staging.uploads ? await staging.uploads.form(key, info, expiresIn) : formOf(url as string, token, contentType)
+    this.connection.intents.add({ entity, attachment: property, version, file })
+    Object.assign(owner, { [property]: bound.create(file) })
+    await manager.save(owner)
+    return form
+  }
+
+  /** Sets the job of an awaited file going: it is said to be there. Whether one was awaited under this key. */
+  async arrived(key: string): Promise<boolean> {
+    const { connection } = this
+    const name = stagedName(key)
+    if (!name || !connection.names().some(({ entity, attachment }) => entity === name.entity && attachment === name.attachment)) return false
+    return connection.enqueueing(async (ports, enqueue) => {
+      const [found] = await ports.rows.atVersions(name.entity, name.attachment, [name.version])
+      if (!found) return false
+      const { ref, record } = found
+      // later than anybody had waited for it
+      if (record.error?.code === 'never_uploaded') return (await retry(ref, ports, enqueue)) !== null
+      const styles = [...Object.values(record.meta.styles), ...Object.values(record.meta.next ?? {})]
+      if (!record.processing || !styles.some(({ staged, awaited }) => staged === key && awaited)) return false
+      // from now on its job can be lost
+      const fence = { version: record.version, processing: true, attemptedAt: record.attemptedAt }
+      if (!(await ports.rows.update(ref, fence, { attemptedAt: ports.now() }))) return false
+      await enqueue(processJob(ref, record))
+      return true
+    })
+  }
+}
+
+/** How bytes are sent to the handler itself. */
+export function formOf(url: string, token: string, contentType: string): UploadForm {
+  return { method: 'PUT', url: `${url}?upload=${token}`, fields: {}, headers: { 'content-type': contentType } }
+}
+
+/** Throws a `UsageError` for what no upload can be signed for. Seconds. */
+export function checkExpiry(expiresIn: number): void {
+  if (Number.isInteger(expiresIn) && expiresIn >= 1 && expiresIn <= tokenLifetime / 1000) return
+  throw new UsageError('bad_expiry', `an upload cannot be signed for ${expiresIn} seconds: give 1 to ${tokenLifetime / 1000} (twelve hours)`)
+}
