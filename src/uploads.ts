@@ -4,6 +4,7 @@ import { newVersion } from './attachment/record'
 import type { Connection } from './connection'
 import { RefusedFileError, UsageError } from './errors'
 import type { DirectUpload } from './file/source'
+import { formHere } from './http/take'
 import { type Announced, checkAnnounced, takeOver } from './lifecycle/direct'
 import { awaited } from './lifecycle/expect'
 import { printedId, processJob } from './lifecycle/plan'
@@ -119,7 +120,7 @@ export class Uploads {
         "the staging takes no uploads from browsers: mount directUploads(), and say where by expect(…, { url: '/uploads' })",
       )
     // what cannot be signed must not be awaited
-    const form = staging.uploads ? await staging.uploads.form(key, info, expiresIn) : formOf(url as string, token, contentType)
+    const form = staging.uploads ? await staging.uploads.form(key, info, expiresIn) : formHere(url as string, token)
     this.connection.intents.add({ entity, attachment: property, version, file })
     Object.assign(owner, { [property]: bound.create(file) })
     await manager.save(owner)
@@ -146,11 +147,6 @@ export class Uploads {
       return true
     })
   }
-}
-
-/** How bytes are sent to the handler itself. */
-export function formOf(url: string, token: string, contentType: string): UploadForm {
-  return { method: 'PUT', url: `${url}?upload=${token}`, fields: {}, headers: { 'content-type': contentType } }
 }
 
 /** Throws a `UsageError` for what no upload can be signed for. Seconds. */

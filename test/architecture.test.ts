@@ -12,6 +12,7 @@ const rows = [
   ['definition'],
   ['attachment'],
   ['lifecycle'],
+  ['http'],
   ['typeorm'],
   ['connection'],
   ['uploads'],

@@ -21,6 +21,8 @@ export interface ObjectFacts {
   readonly size: number
   /** Names exactly these bytes, where the storage can tell: other ones under the same key have another. */
   readonly etag?: string
+  /** What `UploadInfo` says of it. */
+  readonly token?: string
 }
 
 /** Which bytes are to be read. */
@@ -75,6 +77,8 @@ export interface UploadedPart {
 /** An object that somebody else is to write: its size and type are signed. */
 export interface UploadInfo extends ObjectInfo {
   readonly size: number
+  /** Kept with the object, where it is sent by a form, and signed as all of it: `stat()` tells it. At most 1 KiB of ASCII. */
+  readonly token?: string
 }
 
 /** Lets others write objects, each under a signature that expires. */

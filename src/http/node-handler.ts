@@ -1,0 +1,70 @@
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { messageOf } from '../errors'
+import type { FetchHandler } from './direct-uploads'
+import { type NodeRequest, toRequest } from './node-request'
+import { send } from './node-response'
+
+/** A request of Fastify. */
+interface WrappedRequest {
+  readonly raw: IncomingMessage
+  readonly body?: unknown
+}
+
+/** A reply of Fastify. */
+interface WrappedReply {
+  readonly raw: ServerResponse
+  hijack(): unknown
+  getHeaders(): OutgoingHttpHeaders
+}
+
+/** What servers on Node call: `(req, res, next?)` or, with Fastify, `(request, reply)`. */
+export type NodeHandler = (
+  request: IncomingMessage | WrappedRequest,
+  response: ServerResponse | WrappedReply,
+  next?: (error?: unknown) => void,
+) => Promise<void>
+
+/**
+ * Makes a handler of the fetch standard one for Node's own server, Express, Connect, Nest and Fastify. It may be mounted below a path,
+ * and behind parsers of bodies. Bodies are streamed, both ways; the request's `signal` tells when the client has gone.
+ *
+ * An error of the handler goes to `next(error)`, or to Fastify as the cause of another; where there is neither, it is a warning of the
+ * process, and the answer is an empty 500.
+ */
+export function toNodeHandler(handler: FetchHandler): NodeHandler {
+  return async (given, response, next) => {
+    const reply = 'hijack' in response ? response : undefined
+    const incoming: NodeRequest = 'raw' in given ? given.raw : given
+    const outgoing = 'raw' in response ? response.raw : response
+    const gone = new AbortController()
+    outgoing.once('close', () => {
+      if (!outgoing.writableFinished) gone.abort()
+    })
+
+    async function answer(): Promise<void> {
+      const { request, letGo } = toRequest(incoming, 'raw' in given ? given.body : incoming.body, gone.signal)
+      try {
+        const answer = request ? await handler(request) : new Response(null, { status: 400 })
+        if (reply) takeFrom(reply)
+        await send(answer, outgoing)
+      } finally {
+        letGo()
+      }
+    }
+
+    await answer().catch((error) => {
+      if (error === gone.signal.reason) return
+      if (reply && !outgoing.headersSent) throw new Error('the handler has failed', { cause: error })
+      if (next) return next(error)
+      process.emitWarning(`a request could not be answered: ${messageOf(error)}`, 'AttachmentWarning')
+      if (outgoing.headersSent) outgoing.destroy()
+      else outgoing.writeHead(500).end()
+    })
+  }
+}
+
+/** From here on Fastify leaves the response alone; what its plugins wanted to be sent with it is not lost. */
+function takeFrom(reply: WrappedReply): void {
+  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) reply.raw.setHeader(name, value)
+  reply.hijack()
+}

@@ -1,0 +1,21 @@
+import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { ReadableStream as NodeWebStream } from 'node:stream/web'
+
+/** Sends an answer, as fast as the client reads it. Resolves when all of it is on its way, or the client has gone. */
+export async function send(answer: Response, outgoing: ServerResponse): Promise<void> {
+  if (outgoing.destroyed) return answer.body?.cancel()
+  outgoing.statusCode = answer.status
+  for (const [name, value] of answer.headers) if (name !== 'set-cookie') outgoing.setHeader(name, value)
+  // each has its own line, beside those that others have set
+  for (const cookie of answer.headers.getSetCookie()) outgoing.appendHeader('set-cookie', cookie)
+  if (!answer.body || outgoing.req.method === 'HEAD') {
+    await answer.body?.cancel()
+    outgoing.end()
+    return
+  }
+  await pipeline(Readable.fromWeb(answer.body as NodeWebStream), outgoing).catch((error) => {
+    if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+  })
+}
