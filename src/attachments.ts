@@ -9,6 +9,10 @@ import { Connection, type Setup } from './connection'
 import { checkStyleName } from './definition/definition'
 import { messageOf, UsageError } from './errors'
 import { DirectUpload, type Source } from './file/source'
+import { type DirectUploadOptions, directUploads, type FetchHandler } from './http/direct-uploads'
+import { objectsCreated } from './http/object-created'
+import type { UploadPort } from './http/upload-port'
+import { arrived } from './lifecycle/arrived'
 import { type AttachOptions, receive } from './lifecycle/attach'
 import type { Announced } from './lifecycle/direct'
 import type { RetryPolicy } from './lifecycle/ports'
@@ -18,7 +22,7 @@ import { warn } from './lifecycle/send'
 import { sweepStaging, unsavedLifetime } from './lifecycle/sweep'
 import { type Tokens, tokensOf } from './lifecycle/token'
 import type { Storage, UploadForm } from './storage/storage'
-import { type ExpectOptions, Uploads } from './uploads'
+import { checkExpiry, type ExpectOptions, Uploads } from './uploads'
 
 export interface AttachmentsOptions {
   /** Where originals wait for their job. Web and worker must see the same. */
@@ -162,6 +166,35 @@ export class Attachments {
   }
 
   /**
+   * Takes the event by which a bucket tells of new objects, however it came: to a Lambda, through SQS, SNS or EventBridge, to a
+   * webhook. Sets the jobs of awaited files going, whose number it resolves to; everything else is no business of ours. Nothing in the
+   * event is relied upon but that it may be time to look.
+   */
+  async handleObjectCreated(event: unknown): Promise<number> {
+    const { uploads } = this.#connection().setup.staging
+    const keys = objectsCreated(event).flatMap(({ bucket, key }) => uploads?.keyOf(key, bucket) ?? [])
+    const awaited = await Promise.all([...new Set(keys)].map((key) => this.#arrived(key)))
+    return awaited.filter(Boolean).length
+  }
+
+  /**
+   * A handler by which browsers upload straight to the staging, or through this process where the staging takes nothing from browsers:
+   * `(request: Request) => Promise<Response>`, to be mounted at any path; for Express, Fastify and Nest in `toNodeHandler()`.
+   */
+  directUploads(options: DirectUploadOptions): FetchHandler {
+    checkExpiry(options.expiresIn ?? 1)
+    this.#tokensOf()
+    // asked for with each request: the handler may be made before connect()
+    const port: UploadPort = {
+      plan: (asked, subject) => this.#uploads().plan(asked, subject),
+      open: (token) => this.#uploads().open(token),
+      arrived: (key) => this.#arrived(key),
+      staging: this.#setup.staging,
+    }
+    return directUploads(port, options)
+  }
+
+  /**
    * Performs one job: for functions that a queue calls with a job, instead of a worker that asks for them. Rejects where the job
    * should come again, and with a `UsageError` for what is no job.
    *
@@ -288,9 +321,18 @@ export class Attachments {
     this.#connected = undefined
   }
 
+  #arrived(key: string): Promise<boolean> {
+    const connection = this.#connection()
+    return connection.enqueueing((ports, enqueue) => arrived(key, connection.names(), ports, enqueue))
+  }
+
   #uploads(): Uploads {
+    return new Uploads(this.#connection(), () => this.#tokensOf())
+  }
+
+  #tokensOf(): Tokens {
     this.#tokens ??= tokensOf(this.#secrets)
-    return new Uploads(this.#connection(), this.#tokens)
+    return this.#tokens
   }
 
   #connection(): Connection {

@@ -26,6 +26,7 @@ export type { AttachmentOptions, BackgroundOptions, ColumnName, Fallback, Fallba
 export { AttachmentError, DeclarationError, ForeignWriteError, ProcessingError, RefusedFileError, StorageError, UsageError } from './errors'
 // attach
 export { type DirectUpload, type FileSource, fromDirectUpload, fromPath, type Source } from './file/source'
+export type { DirectUploadOptions, FetchHandler } from './http/direct-uploads'
 export type { AttachOptions } from './lifecycle/attach'
 export type { Announced } from './lifecycle/direct'
 export { type ImageProcessorOptions, imageProcessor } from './processor/image'
@@ -34,6 +35,19 @@ export type { HandedOn, Identified, Made, Outside, Processor, ProcessorInput } f
 export { type DiskStorageOptions, diskStorage } from './storage/disk'
 export { type MemoryStorage, memoryStorage } from './storage/memory'
 // write your own
-export type { ObjectInfo, SignedUrlOptions, Storage, StorageArea, StoredObject } from './storage/storage'
+export type {
+  CopyInfo,
+  DirectUploads,
+  ObjectFacts,
+  ObjectInfo,
+  ReadOptions,
+  SignedUrlOptions,
+  Storage,
+  StorageArea,
+  StoredObject,
+  UploadForm,
+  UploadInfo,
+  WriteInfo,
+} from './storage/storage'
 export type { Format, Style, StyleOptions } from './style/style'
 export { Attachment } from './typeorm/decorator'

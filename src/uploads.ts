@@ -7,9 +7,8 @@ import type { DirectUpload } from './file/source'
 import { formHere } from './http/take'
 import { type Announced, checkAnnounced, takeOver } from './lifecycle/direct'
 import { awaited } from './lifecycle/expect'
-import { printedId, processJob } from './lifecycle/plan'
-import { retry } from './lifecycle/retry'
-import { stagedName, stagedOriginal } from './lifecycle/staged'
+import { printedId } from './lifecycle/plan'
+import { stagedOriginal } from './lifecycle/staged'
 import type { Claim, Tokens } from './lifecycle/token'
 import type { UploadForm, UploadInfo } from './storage/storage'
 import { type BoundAttachment, rowRef } from './typeorm/binding'
@@ -48,7 +47,7 @@ export interface ExpectOptions {
 export class Uploads {
   constructor(
     readonly connection: Connection,
-    readonly tokens: Tokens,
+    readonly tokensOf: () => Tokens,
   ) {}
 
   plan({ entity, property, ...announced }: AskedUpload, subject: string | null): PlannedUpload {
@@ -58,10 +57,10 @@ export class Uploads {
   }
 
   open(token: string): PlannedUpload {
-    return this.#planned(this.tokens.open(token, Date.now()), token)
+    return this.#planned(this.tokensOf().open(token, Date.now()), token)
   }
 
-  #planned(claim: Claim, token = this.tokens.sign(claim)): PlannedUpload {
+  #planned(claim: Claim, token = this.tokensOf().sign(claim)): PlannedUpload {
     const { entity, attachment, version, fileName, contentType, size } = claim
     return { token, key: stagedOriginal(entity, attachment, version), info: { fileName, contentType, size } }
   }
@@ -73,14 +72,24 @@ export class Uploads {
       throw new UsageError('nothing_attached', `${entity}.${property} has no file that waits to be saved: attach() one first`)
     const { version, fileName, contentType, fileSize: size, fingerprint } = file
     const claim = { entity, attachment: property, version, fileName, contentType, size, subject, until: Date.now() + tokenLifetime }
-    return this.tokens.sign(fingerprint === null ? claim : { ...claim, fingerprint })
+    return this.tokensOf().sign(fingerprint === null ? claim : { ...claim, fingerprint })
+  }
+
+  /** Of Uppy a page hears nothing but the key of the object in its bucket: the token lies there. No token has a slash, and such a key has. */
+  async #tokenOf(given: string): Promise<string> {
+    if (!String(given).includes('/')) return given
+    const { staging } = this.connection.setup
+    const key = staging.uploads?.keyOf(given)
+    const found = key === undefined ? undefined : await staging.stat(key)
+    if (found?.token !== undefined && this.open(found.token).key === key) return found.token
+    throw new RefusedFileError('upload_missing', 'nothing was uploaded there, or it has been taken already: upload the file again')
   }
 
   /** The value of an entity that takes over what was uploaded under a token. */
   async take(bound: BoundAttachment, owner: object, { token, subject }: DirectUpload): Promise<AnyAttached> {
     const { connection } = this
     const { entity, property } = bound
-    const claim = this.tokens.open(token, Date.now())
+    const claim = this.tokensOf().open(await this.#tokenOf(token), Date.now())
     if (claim.entity !== entity || claim.attachment !== property) {
       throw new RefusedFileError('foreign_token', `the token is for a file of ${claim.entity}.${claim.attachment}, not of ${entity}.${property}`)
     }
@@ -113,39 +122,20 @@ export class Uploads {
     const until = Date.now() + expiresIn * 1000 + longestUpload
     const file = await awaited(checkAnnounced(announced, definition), definition, entity, owner, new Date(until), staging)
     const { version, fileName, contentType, fileSize: size } = file
-    const { token, key, info } = this.#planned({ entity, attachment: property, version, fileName, contentType, size, subject: null, until })
+    const info = { fileName, contentType, size }
     if (!staging.uploads && url === undefined)
       throw new UsageError(
         'url_missing',
         "the staging takes no uploads from browsers: mount directUploads(), and say where by expect(…, { url: '/uploads' })",
       )
     // what cannot be signed must not be awaited
-    const form = staging.uploads ? await staging.uploads.form(key, info, expiresIn) : formHere(url as string, token)
+    const form = await (staging.uploads
+      ? staging.uploads.form(stagedOriginal(entity, property, version), info, expiresIn)
+      : formHere(url as string, this.tokensOf().sign({ entity, attachment: property, version, ...info, subject: null, until })))
     this.connection.intents.add({ entity, attachment: property, version, file })
     Object.assign(owner, { [property]: bound.create(file) })
     await manager.save(owner)
     return form
-  }
-
-  /** Sets the job of an awaited file going: it is said to be there. Whether one was awaited under this key. */
-  async arrived(key: string): Promise<boolean> {
-    const { connection } = this
-    const name = stagedName(key)
-    if (!name || !connection.names().some(({ entity, attachment }) => entity === name.entity && attachment === name.attachment)) return false
-    return connection.enqueueing(async (ports, enqueue) => {
-      const [found] = await ports.rows.atVersions(name.entity, name.attachment, [name.version])
-      if (!found) return false
-      const { ref, record } = found
-      // later than anybody had waited for it
-      if (record.error?.code === 'never_uploaded') return (await retry(ref, ports, enqueue)) !== null
-      const styles = [...Object.values(record.meta.styles), ...Object.values(record.meta.next ?? {})]
-      if (!record.processing || !styles.some(({ staged, awaited }) => staged === key && awaited)) return false
-      // from now on its job can be lost
-      const fence = { version: record.version, processing: true, attemptedAt: record.attemptedAt }
-      if (!(await ports.rows.update(ref, fence, { attemptedAt: ports.now() }))) return false
-      await enqueue(processJob(ref, record))
-      return true
-    })
   }
 }
 

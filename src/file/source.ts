@@ -25,6 +25,7 @@ export class DirectUpload {
 /**
  * What a browser has uploaded by itself, straight to S3 or to `directUploads()`. The token may come with a request: it is signed.
  *
+ * @param token the one that was given with the form; or what Uppy tells as `response.body.key`, with which the token is kept
  * @param subject whose upload it has to be: what `authorize` has returned for it
  */
 export function fromDirectUpload(token: string, { subject = null }: { subject?: string | null } = {}): DirectUpload {

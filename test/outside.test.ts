@@ -1,0 +1,175 @@
+import 'reflect-metadata'
+import { buffer } from 'node:stream/consumers'
+import { Entity, PrimaryGeneratedColumn } from 'typeorm'
+import { beforeEach, describe, expect, inject, it } from 'vitest'
+import { type Attached, Attachment, diskStorage, type HandedOn, imageProcessor, outsideProcessor } from '../src'
+import { s3Storage } from '../src/storage/s3'
+import { jpeg, png } from './support/pictures'
+import { send } from './support/uploading'
+import { folder, heldBackground, newBucket, world } from './support/world'
+
+const server = inject('s3')
+const text = Buffer.from('first,second\n1,2\n')
+
+/** What the service was told. */
+let told: HandedOn[] = []
+let deaf: Error | undefined
+
+const converter = outsideProcessor({
+  reads: (contentType) => contentType === 'text/csv',
+  format: 'png',
+  hand: async (handed) => {
+    if (deaf) throw deaf
+    told.push(handed)
+  },
+})
+
+@Entity()
+class Paper {
+  @PrimaryGeneratedColumn()
+  id!: number
+
+  @Attachment({
+    styles: { preview: '300x300>', thumb: { geometry: '50x50#', format: 'jpg' } },
+    accept: ['text/csv', 'image/*'],
+    processors: [converter, imageProcessor()],
+  })
+  file!: Attached<'preview' | 'thumb'>
+}
+
+beforeEach(() => {
+  told = []
+  deaf = undefined
+})
+
+describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
+  async function setUp() {
+    const { client, bucket, keys } = await newBucket()
+    const background = heldBackground()
+    const staging = s3Storage({ client, bucket, prefix: 'staging/', publicUrl: null })
+    const storage = s3Storage({ client, bucket, prefix: 'files/', publicUrl: null })
+    const { dataSource, attachments } = await world([Paper], { staging, storage, background })
+    const paper = new Paper()
+    const load = () => dataSource.manager.findOneByOrFail(Paper, { id: paper.id })
+    async function save(bytes: Uint8Array = text, fileName = 'numbers.csv') {
+      await attachments.attach(paper, 'file', bytes, { fileName })
+      await dataSource.manager.save(paper)
+      await background.run()
+    }
+    /** The event that follows when a style is put where it belongs. */
+    async function arrived(style: string) {
+      const key = `staging/${(await load()).file.meta?.styles[style]?.staged}`
+      return attachments.handleObjectCreated({ Records: [{ eventName: 'ObjectCreated:Put', s3: { bucket: { name: bucket }, object: { key } } }] })
+    }
+    async function late() {
+      const { file } = await load()
+      const meta = JSON.stringify(file.meta).replace(/"awaited":"[^"]*"/g, '"awaited":"2020-01-01T00:00:00.000Z"')
+      await dataSource.query("UPDATE paper SET file_meta = $1, file_attempted_at = now() - interval '1 day'", [meta])
+    }
+    const of = (style: string) => told.find((handed) => handed.style.name === style) as HandedOn
+    return { attachments, background, load, save, arrived, late, of, keys, dataSource }
+  }
+
+  it('come when it has put them where it was told to, one by one', async () => {
+    const { background, load, save, arrived, of, keys } = await setUp()
+    await save()
+    expect(told.map(({ style, contentType }) => [style.name, contentType])).toEqual([
+      ['preview', 'text/csv'],
+      ['thumb', 'text/csv'],
+    ])
+    expect(Buffer.from(await (await fetch(of('preview').source)).arrayBuffer())).toEqual(text)
+    const waiting = await load()
+    expect(waiting.file).toMatchObject({ processing: true, error: null })
+    expect([waiting.file.url('preview'), await waiting.file.signedUrl('original')]).toEqual([null, expect.stringContaining('/files/')])
+    expect(await send(of('preview').result, await png(120, 80))).toBeLessThan(300)
+    expect(await arrived('preview')).toBe(1)
+    await background.run()
+    expect((await load()).file.meta?.styles).toMatchObject({ preview: { written: true, width: 120, height: 80 }, thumb: { written: false } })
+    await send(of('thumb').result, await jpeg(50, 50))
+    await arrived('thumb')
+    await background.run()
+    const { file } = await load()
+    expect(file).toMatchObject({ processing: false, error: null })
+    expect(await buffer(await file.stream('thumb'))).toEqual(Buffer.from(await jpeg(50, 50)))
+    expect(told).toHaveLength(2)
+    expect((await keys()).filter((key) => key.startsWith('staging/Paper'))).toEqual([])
+  })
+
+  it('of a file that no service reads are made here', async () => {
+    const { load, save } = await setUp()
+    await save(await jpeg(200, 100), 'a.jpg')
+    expect(told).toEqual([])
+    expect((await load()).file).toMatchObject({ processing: false, error: null })
+  })
+
+  it('are asked for again where the service could not be told', async () => {
+    const { attachments, background, load, save } = await setUp()
+    deaf = new Error('nobody is there')
+    await save().catch(() => undefined)
+    expect((await load()).file).toMatchObject({ processing: true })
+    deaf = undefined
+    await attachments.requeueLost({ olderThan: -60_000 })
+    await background.run()
+    expect(told).toHaveLength(2)
+  })
+
+  it('fail when the service is late, and are handed on once more by retry()', async () => {
+    const { attachments, background, load, save, arrived, late, of, keys } = await setUp()
+    await save()
+    await late()
+    expect(await attachments.requeueLost()).toBe(1)
+    await background.run()
+    const failed = await load()
+    expect(failed.file).toMatchObject({ processing: false, error: { code: 'not_delivered' } })
+    expect(await arrived('preview')).toBe(0)
+    told = []
+    expect(await attachments.retry(failed, 'file')).toBe(true)
+    await background.run()
+    expect(told).toHaveLength(2)
+    await send(of('preview').result, await png(120, 80))
+    await send(of('thumb').result, await jpeg(50, 50))
+    await arrived('thumb')
+    await background.run()
+    expect((await load()).file).toMatchObject({ processing: false, error: null })
+    expect((await keys()).filter((key) => key.startsWith('staging/Paper'))).toEqual([])
+  })
+
+  it.each([
+    ['another form than was asked for', async () => jpeg(50, 50)],
+    ['a page', async () => Buffer.from('<!doctype html><script>alert(1)</script>')],
+    ['nothing', async () => Buffer.alloc(0)],
+  ])('fail when %s comes', async (_, bytes) => {
+    const { background, load, save, arrived, of } = await setUp()
+    await save()
+    await send(of('preview').result, await bytes())
+    await arrived('preview')
+    await background.run()
+    expect((await load()).file).toMatchObject({ processing: false, error: { code: 'result_mismatch' } })
+  })
+
+  it('of a file that was replaced come too late to do anything', async () => {
+    const { background, load, save, arrived, of, dataSource } = await setUp()
+    await save()
+    const { result } = of('preview')
+    const before = await load()
+    await save(await jpeg(200, 100), 'a.jpg')
+    await send(result, await png(120, 80))
+    expect(await arrived('preview')).toBe(0)
+    await background.run()
+    expect((await load()).file).toMatchObject({ processing: false, error: null, contentType: 'image/jpeg' })
+    expect((await load()).file.version).not.toBe(before.file.version)
+    await dataSource.manager.remove(await load())
+  })
+})
+
+describe('a staging that no service can see', () => {
+  it('is said to be one', async () => {
+    const background = heldBackground()
+    const { attachments, dataSource } = await world([Paper], { staging: diskStorage({ root: await folder() }), background })
+    const paper = new Paper()
+    await attachments.attach(paper, 'file', text, { fileName: 'a.csv' })
+    await dataSource.manager.save(paper)
+    await background.run()
+    expect((await dataSource.manager.findOneByOrFail(Paper, { id: paper.id })).file.error).toMatchObject({ code: 'not_signed' })
+  })
+})
