@@ -204,7 +204,7 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
     const rule = `the bucket's CORS rule must allow ${method} from ${app.origin}`
     const message = `No answer from ${bucket.origin}: the network is down, or ${rule}`
     const error = { isError: true, code: 'no_answer', message, status: 0 }
-    expect(await uploading(page, { onProgress: undefined })).toEqual(error)
+    expect(await uploading(page, { onProgress: null })).toEqual(error)
     expect(bucket.counts.begun).toBe(0)
   })
 
