@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { StorageError } from '../../src/errors'
 import { directUploads, type FetchHandler } from '../../src/http/direct-uploads'
 import { memoryStorage } from '../../src/storage/memory'
-import type { DirectUploads, Storage, UploadedPart } from '../../src/storage/storage'
+import type { DirectUploads, Storage, UploadedPart, UploadForm } from '../../src/storage/storage'
 import { bytes, digest, stored } from '../../src/testing/bodies'
 import { asking, codeIn, portOn, type TestPort } from './port'
 
@@ -21,7 +21,7 @@ function bucket({ method = 'POST' }: { method?: 'POST' | 'PUT' } = {}): Bucket {
   const missing = () => new StorageError('upload_missing', 'there is no such upload in bucket internal')
   const note = (...call: unknown[]) => void calls.push(call)
   const uploads: Partial<DirectUploads> = {
-    async form(key, info, expiresIn) {
+    async form(key, info, expiresIn): Promise<UploadForm> {
       note('form', key, info, expiresIn)
       if (method === 'POST') return { method, url: 'https://bucket.test/', fields: { key: `staging/${key}`, policy: 'p' }, headers: {} }
       return { method, url: `https://bucket.test/${key}?signed`, fields: {}, headers: { 'content-type': 'image/png' } }
