@@ -1,10 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync } from 'node:fs'
 import { build } from 'rolldown'
 import license from 'rollup-plugin-license'
 
 rmSync('dist', { recursive: true, force: true })
-execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'src'], { stdio: 'inherit' })
+for (const folder of ['src', 'src/client']) {
+  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', folder], { stdio: 'inherit' })
+}
+// what is an ES module has types that say so
+renameSync('dist/client/client.d.ts', 'dist/client/client.d.mts')
 
 const { dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 const installed = Object.keys({ ...dependencies, ...peerDependencies })
@@ -52,4 +56,12 @@ await build({
   ...source,
   input: { cli: 'src/cli/main.ts' },
   output: { dir: 'dist', format: 'cjs', entryFileNames: '[name].js', sourcemap: true },
+})
+
+// For browsers, as it is: a page without a build step loads this file.
+await build({
+  platform: 'browser',
+  tsconfig: 'src/client/tsconfig.json',
+  input: { client: 'src/client/client.ts' },
+  output: { dir: 'dist', format: 'es', entryFileNames: '[name].mjs', minify: true },
 })

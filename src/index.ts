@@ -29,7 +29,8 @@ export { type DirectUpload, type FileSource, fromDirectUpload, fromPath, type So
 export type { AttachOptions } from './lifecycle/attach'
 export type { Announced } from './lifecycle/direct'
 export { type ImageProcessorOptions, imageProcessor } from './processor/image'
-export type { Identified, Made, Processor, ProcessorInput } from './processor/processor'
+export { type OutsideProcessorOptions, outsideProcessor } from './processor/outside'
+export type { HandedOn, Identified, Made, Outside, Processor, ProcessorInput } from './processor/processor'
 export { type DiskStorageOptions, diskStorage } from './storage/disk'
 export { type MemoryStorage, memoryStorage } from './storage/memory'
 // write your own

@@ -19,6 +19,7 @@ const rows = [
   ['attachments'],
   ['index'],
   ['cli'],
+  ['client'],
 ]
 
 /** What tests are given knows what they test, and nobody knows it. */
@@ -86,6 +87,12 @@ it('testing knows what it tests, and nobody knows testing', async () => {
   const inner = (await imports()).filter(({ target }) => target.startsWith('.'))
   const between = inner.map(({ file, folder, target }) => ({ file, folder, other: placeOf(relative(src, join(src, dirname(file), target))) }))
   const wrong = between.filter(({ folder, other }) => folder !== other && (other === 'testing' || (folder === 'testing' && !tested.includes(other))))
+  expect(wrong).toEqual([])
+})
+
+it('the client stands alone: nothing of the rest is sent to browsers', async () => {
+  const all = await imports()
+  const wrong = all.filter(({ folder, file, target }) => folder === 'client' || placeOf(relative(src, join(src, dirname(file), target))) === 'client')
   expect(wrong).toEqual([])
 })
 

@@ -54,6 +54,19 @@ it(
 )
 
 it(
+  'is used by a page, through a bundler',
+  async () => {
+    const folder = join(home, 'browser')
+    await execute(folder, join(available, '.bin/tsc'))
+    await execute(folder, join(available, '.bin/rolldown'), ['main.ts', '--platform', 'browser', '--file', 'built.js'])
+    const built = await readFile(join(folder, 'built.js'), 'utf8')
+    expect(built).toContain('application/octet-stream')
+    expect(built).not.toMatch(/^import /m)
+  },
+  timeout,
+)
+
+it(
   'brings the worker command',
   async () => {
     const { bin } = JSON.parse(await readFile(join(home, 'node_modules/typeorm-attachments/package.json'), 'utf8'))

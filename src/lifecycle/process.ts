@@ -1,4 +1,4 @@
-import { type AttachmentRecord, type Styles, stagedKeys } from '../attachment/record'
+import { type AttachmentRecord, type Meta, type Styles, stagedKeys } from '../attachment/record'
 import type { AttachmentRef } from '../attachment/rows'
 import type { JobReport, Progress } from '../background/adapter'
 import type { ProcessJob, VersionFiles } from '../background/job'
@@ -9,8 +9,10 @@ import { arrive } from './expect'
 import { type FencedRow, fencedRow, Overtaken } from './fence'
 import { deleteJobs, noteKey } from './left'
 import { forgetNote, writeNotes } from './notes'
+import { awaitedUntil, workOutside } from './outside'
 import type { Ports } from './ports'
 import { store } from './store'
+import { withStyles } from './with-styles'
 
 /** How often a running job says that it is alive: a fraction of what `requeueLost()` waits. Milliseconds. */
 const heartbeat = 60_000
@@ -27,30 +29,32 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   const definition = ports.definition(ref.entity, ref.attachment)
   await checkStagedHere(ref, row, ports)
   await arrive(ref, row, ports)
-  const record = await row.change(({ meta: { elsewhere: _, ...meta } }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
-  const { begun = 0 } = record.meta
+  const begunRecord = await row.change(({ meta: { elsewhere: _, ...meta } }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
+  const { begun = 0 } = begunRecord.meta
   if (begun > mostBegun) {
     const what = `${begun - 1} attempts began and came to no end: the file may be too much for the worker's memory or time`
     throw new ProcessingError('worker_died', `${what}. Once that is mended, attachments.retry() tries again`)
   }
 
+  const record = await workOutside(ref, row, ports)
   const rest = ports.every(heartbeat, () => void row.change(() => ({})).catch(() => undefined))
   const { written, errors } = await store({ definition, ref }, record, staging, ports.storage(record.meta.storage), told).finally(rest)
   if (errors.length > 0) {
-    await row.change(({ meta }) => ({ meta: withWritten(meta, written) }))
+    await row.change(({ meta }) => ({ meta: withStyles(meta, written) }))
     throw errors.find(isRetryable) ?? errors[0]
   }
 
+  if (await stillOutside(row, written)) return reportOf('waiting', written)
   let { meta } = record
   if (meta.previous || meta.next) {
     // first the new URLs, then the end of the old files, and only then is nothing left to do; the staged files stay on
     // record until the end, for whoever may replace this version meanwhile
-    meta = (await row.change((now) => ({ meta: withoutNext(withWritten(now.meta, written), now.version) }))).meta
+    meta = (await row.change((now) => ({ meta: withoutNext(withStyles(now.meta, written), now.version) }))).meta
     await deletePrevious(ref, meta.previous ?? [], ports)
   }
   let ended: readonly VersionFiles[] = []
   await row.change((now) => {
-    const { previous = [], begun: _, area: __, ...rest } = withWritten(now.meta, written)
+    const { previous = [], begun: _, area: __, ...rest } = withStyles(now.meta, written)
     const open = new Set(previous.flatMap(({ version, unfinished }) => (unfinished ? [version] : [])))
     ended = previous.filter(({ version }) => !open.has(version))
     return { processing: false, error: null, attemptedAt: null, meta: { ...rest, styles: unstaged(rest.styles) } }
@@ -58,8 +62,22 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   // with the notes of what can no longer be written, and of a removal of this very file that did not hold
   const notes = [record, ...ended].map(({ version }) => noteKey(version))
   await staging.delete([...stagedKeys(record.meta), ...notes])
+  return reportOf('done', written)
+}
+
+/** Whether a service is yet to bring something. Until it may be late, nobody is to call the job lost. */
+async function stillOutside(row: FencedRow, written: Styles): Promise<boolean> {
+  if (!awaitedUntil(await row.read())) return false
+  await row.change((now) => {
+    const { begun: _, ...meta } = withStyles(now.meta, written)
+    return { meta, attemptedAt: awaitedUntil(now) ?? now.attemptedAt }
+  })
+  return true
+}
+
+function reportOf(result: 'done' | 'waiting', written: Styles): JobReport {
   const bytes = Object.values(written).reduce((sum, { size = 0 }) => sum + size, 0)
-  return { result: 'done', styles: Object.keys(written), bytes }
+  return { result, styles: Object.keys(written), bytes }
 }
 
 /** The row takes no more changes of this job: find out why, and leave nothing that this job wrote and no row refers to. */
@@ -95,18 +113,6 @@ async function deletePrevious(ref: AttachmentRef, previous: readonly VersionFile
   const unfinished = previous.filter((files) => files.unfinished)
   await writeNotes(deleteJobs([{ ref, files: unfinished }], ports.now()), ports.staging)
   await deleteFiles(previous, ports)
-}
-
-type Meta = AttachmentRecord['meta']
-
-/** What is verified is said to be there. */
-function withWritten(meta: Meta, written: Styles): Meta {
-  const known = (styles: Styles) => Object.fromEntries(Object.entries(styles).map(([name, style]) => [name, sameKey(written[name], style) ?? style]))
-  return { ...meta, styles: known(meta.styles), ...(meta.next && { next: known(meta.next) }) }
-}
-
-function sameKey(written: Styles[string] | undefined, { key }: Styles[string]): Styles[string] | undefined {
-  return written?.key === key ? written : undefined
 }
 
 /** Styles that were made anew take the place of those before, which are left to be deleted. */

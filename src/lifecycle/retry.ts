@@ -1,4 +1,4 @@
-import type { AttachmentRecord } from '../attachment/record'
+import type { AttachmentRecord, StyleRecord, Styles } from '../attachment/record'
 import type { AttachmentName, AttachmentRef } from '../attachment/rows'
 import type { Job } from '../background/job'
 import { UsageError } from '../errors'
@@ -19,10 +19,17 @@ export async function retry(ref: AttachmentRef, ports: Pick<Ports, 'rows' | 'now
   const record = await ports.rows.read(ref)
   if (!record?.error) return null
   const { begun: _, elsewhere: __, ...meta } = record.meta
-  const again = { ...record, processing: true, error: null, attemptedAt: later(record, ports.now()), meta }
+  const anew = { ...meta, styles: notHanded(meta.styles), ...(meta.next && { next: notHanded(meta.next) }) }
+  const again = { ...record, processing: true, error: null, attemptedAt: later(record, ports.now()), meta: anew }
   if (!(await change(ref, record, again, ports))) return null
   await enqueue(processJob(ref, again))
   return again
+}
+
+/** What a service has not brought in time is handed on once more. */
+function notHanded(styles: Styles): Styles {
+  const anew = ({ staged: _, awaited: __, handed: ___, ...style }: StyleRecord) => style
+  return Object.fromEntries(Object.entries(styles).map(([name, style]) => [name, style.style && style.awaited ? anew(style) : style]))
 }
 
 /** The same for all that have failed by now; how many there were. */

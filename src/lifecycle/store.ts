@@ -53,7 +53,7 @@ export async function store(
   }
   const start = (work: Promise<void>) => sending.push(work.catch((error) => void errors.push(error)))
 
-  const todo = Object.entries(plan).filter(([, { written }]) => !written)
+  const todo = Object.entries(plan).filter(([, { written, awaited }]) => !written && !awaited)
   for (const [name, style] of todo) {
     if (style.staged !== undefined) start(send(name, style, (key, info) => move(style, key, info)))
   }

@@ -37,6 +37,7 @@ export function chain(processors: readonly Processor[]): Processor {
     reads: (contentType) => firstFor(contentType) >= 0,
     formatFor: (contentType) => processors[firstFor(contentType)]?.formatFor?.(contentType),
     identify: async (input) => processors[firstFor(input.contentType)]?.identify?.(input),
+    outside: (contentType) => processors[firstFor(contentType)]?.outside?.(contentType),
     process: complete,
   }
 }

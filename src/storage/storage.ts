@@ -85,6 +85,8 @@ export interface UploadInfo extends ObjectInfo {
 export interface DirectUploads {
   /** Signs the upload of exactly this: key, type and size. Seconds. */
   form(key: string, info: UploadInfo, expiresIn: number): Promise<UploadForm>
+  /** Signs one PUT of a size that nobody knows yet, for a service that is trusted. Seconds. */
+  place(key: string, contentType: string, expiresIn: number): Promise<UploadForm>
   /** Begins an upload in parts, and gives its id. */
   begin(key: string, info: UploadInfo): Promise<string>
   /** Signs the upload of one part: the URL to PUT it to. Seconds. */

@@ -47,9 +47,9 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'what is not written is recorded as written',
-    file: 'process.ts',
-    find: 'return written?.key === key ? written : undefined',
-    replace: 'return written ?? { key, written: true, contentType: "text/plain" }',
+    file: 'with-styles.ts',
+    find: 'return known?.key === key ? known : undefined',
+    replace: 'return known ?? { key, written: true, contentType: "text/plain" }',
   },
   {
     name: 'old files are deleted before the new URLs are in the row',

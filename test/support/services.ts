@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { PostgreSqlContainer } from '@testcontainers/postgresql'
 import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
@@ -15,6 +16,8 @@ declare module 'vitest' {
     mariadb: string | null
     /** The address of the Redis server; null where there is none. */
     redis: string | null
+    /** Where Chromium is; null where there is none. */
+    chromium: string | null
     s3: { endpoint: string; accessKeyId: string; secretAccessKey: string; faithful: boolean }
   }
 }
@@ -29,6 +32,7 @@ interface Server {
 /** Starts what the tests talk to, once for all of them. Every server is a real one. */
 export default async function services(project: TestProject): Promise<() => Promise<void>> {
   const [postgres, mariadb, redis, s3] = await Promise.all([choosePostgres(), chooseMariaDb(), chooseRedis(), startS3()])
+  const chromium = findChromium()
   const say = (line: string) => process.stdout.write(`${line}\n`)
   say(`tests use ${[postgres.name, mariadb?.name, redis?.name, s3.name].filter(Boolean).join(', ')}`)
   const skipped = [
@@ -37,6 +41,7 @@ export default async function services(project: TestProject): Promise<() => Prom
     ...(s3.faithful
       ? []
       : ['tests that need a faithful S3 server are SKIPPED: install radosgw, ceph-mon, ceph-osd and ceph-common, or set S3_ENDPOINT']),
+    ...(chromium ? [] : ['tests in a browser are SKIPPED: install chromium']),
   ]
   const stop = async () => void (await Promise.all([postgres.stop(), mariadb?.stop(), redis?.stop(), s3.stop()]))
   if (skipped.length > 0 && process.env['REQUIRE_SERVICES'] === '1') {
@@ -47,6 +52,7 @@ export default async function services(project: TestProject): Promise<() => Prom
   project.provide('postgres', postgres.url)
   project.provide('mariadb', mariadb?.url ?? null)
   project.provide('redis', redis?.url ?? null)
+  project.provide('chromium', chromium)
   const { endpoint, accessKeyId, secretAccessKey, faithful } = s3
   project.provide('s3', { endpoint, accessKeyId, secretAccessKey, faithful })
   return stop
@@ -86,6 +92,12 @@ async function chooseRedis(): Promise<Server | null> {
   if (!(await containersWork())) return redisInstalled() ? { name: 'a throw-away Redis', ...(await startRedis()) } : null
   const container = await new GenericContainer('redis:8-alpine').withExposedPorts(6379).start()
   return { name: 'Redis in a container', url: `redis://${container.getHost()}:${container.getMappedPort(6379)}`, stop: () => container.stop() }
+}
+
+/** The Chromium on the PATH, as Debian installs it. */
+function findChromium(): string | null {
+  const { status, stdout } = spawnSync('/bin/sh', ['-c', 'command -v chromium'], { encoding: 'utf8' })
+  return status === 0 ? stdout.trim() : null
 }
 
 /** A new database is hundreds of files: where Linux has room for them in memory, a test waits a tenth of the time for its own. */

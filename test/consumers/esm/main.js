@@ -10,6 +10,7 @@ import sharp from 'sharp'
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError, UsageError } from 'typeorm-attachments'
 import { bullmqBackground } from 'typeorm-attachments/bullmq'
+import { send, upload } from 'typeorm-attachments/client'
 import { graphileBackground } from 'typeorm-attachments/graphile'
 import { s3Storage } from 'typeorm-attachments/s3'
 import { backgroundContract, storageContract } from 'typeorm-attachments/testing'
@@ -69,6 +70,8 @@ assert.equal(await answer.text(), 'from an ES module')
 await assert.rejects(s3.read('nowhere.txt'), StorageError)
 client.destroy()
 
+// a page that a server renders names them there, too
+assert.deepEqual([typeof send, typeof upload], ['function', 'function'])
 assert.throws(() => graphileBackground({}), UsageError)
 for (const { run } of backgroundContract(async () => inProcessBackground())) await run()
 for (const { run } of storageContract(async () => memoryStorage())) await run()
