@@ -28,10 +28,12 @@ export async function* fileOf(request: Request, size: number): AsyncGenerator<Ui
     if (left > 0) yield bytes.subarray(0, left)
     end = Buffer.concat([end, bytes.subarray(left)])
     left = Math.max(0, left - bytes.length)
-    if (!end.equals(close.subarray(0, end.length))) throw tooLarge(size)
+    if (end.length > close.length) throw tooLarge(size)
   }
   if (start) throw badRequest("the form has no part 'file'")
-  if (end.length < close.length) throw tooSmall(size)
+  if (end.equals(close)) return
+  // the end of the form, or its beginning, was taken for the file
+  throw close.subarray(close.length - end.length).equals(end) ? tooSmall(size) : tooLarge(size)
 }
 
 function boundaryOf(request: Request): string {

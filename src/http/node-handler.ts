@@ -1,4 +1,4 @@
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../errors'
 import type { FetchHandler } from './direct-uploads'
 import { type NodeRequest, toRequest } from './node-request'
@@ -14,7 +14,7 @@ interface WrappedRequest {
 interface WrappedReply {
   readonly raw: ServerResponse
   hijack(): unknown
-  getHeaders(): OutgoingHttpHeaders
+  getHeaders(): Record<string, number | string | string[] | undefined>
 }
 
 /** What servers on Node call: `(req, res, next?)` or, with Fastify, `(request, reply)`. */

@@ -60,8 +60,10 @@ function headersOf(incoming: IncomingMessage): Headers {
 
 function urlOf(incoming: NodeRequest, headers: Headers): string {
   const protocol = 'encrypted' in incoming.socket && incoming.socket.encrypted ? 'https' : 'http'
-  const host = incoming.headers[':authority'] ?? headers.get('host') ?? 'localhost'
+  const host = String(incoming.headers[':authority'] ?? headers.get('host') ?? 'localhost')
   const url = incoming.originalUrl ?? incoming.url ?? '/'
   // what is sent to a proxy is a whole URL
-  return url.startsWith('/') ? `${protocol}://${host}${url}` : url
+  if (!url.startsWith('/')) return url
+  // a host that is more than one would change the path, or be no URL
+  return /[/?#@\\]/.test(host) ? '' : `${protocol}://${host}${url}`
 }

@@ -42,8 +42,8 @@ function isJson(text: string): boolean {
   }
 }
 
-/** The fields of a form, nested ones as `a[b]` and lists as `a[]`. */
+/** The fields of a form, nested ones as `a[b]`. */
 function* pairsOf(value: unknown, name = ''): Generator<[string, string]> {
   if (typeof value !== 'object' || value === null) return yield [name, String(value ?? '')]
-  for (const [key, inner] of Object.entries(value)) yield* pairsOf(inner, name === '' ? key : `${name}[${Array.isArray(value) ? '' : key}]`)
+  for (const [key, inner] of Object.entries(value)) yield* pairsOf(inner, Array.isArray(value) ? name : name === '' ? key : `${name}[${key}]`)
 }

@@ -44,7 +44,7 @@ export function asking(size: number): AskedUpload {
 /** A POST of JSON, or of whatever the type says. */
 export function posting(body: unknown, { type = 'application/json', url = 'http://app.test/uploads' } = {}): Request {
   const text = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
-  return new Request(url, { method: 'POST', body: text as BodyInit, headers: { 'content-type': type } })
+  return new Request(url, { method: 'POST', body: text as string, headers: { 'content-type': type } })
 }
 
 export async function codeIn(response: Response): Promise<string> {
