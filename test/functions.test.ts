@@ -92,7 +92,7 @@ describe('functions, as the example of direct uploads runs them', () => {
     timeout,
   )
 
-  it.skipIf(!inject('s3').faithful)(
+  it.skipIf(!inject('s3').sendsEvents)(
     'the gateway starts one for an object, and again if that one failed',
     async () => {
       const { url, notes, go, fail, succeed } = await setUp()

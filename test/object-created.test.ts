@@ -193,7 +193,7 @@ describe('objectsCreated', () => {
     const deep = '['.repeat(many) + JSON.stringify(s3Event()) + ']'.repeat(many)
     expect(objectsCreated(deep)).toEqual([photo])
     expect(objectsCreated(new Array(2 ** 32 - 1))).toEqual([])
-    expect(objectsCreated(Array.from({ length: 200_000 }, (_, index) => `{${index}`))).toEqual([])
+    expect(objectsCreated(Array.from({ length: 20_000 }, (_, index) => `{${index}`))).toEqual([])
 
     const circle: unknown[] = [s3Event()]
     circle.push(circle, { Records: circle })
@@ -214,7 +214,7 @@ function raise(): never {
   throw new Error('a trap')
 }
 
-describe.skipIf(!inject('s3').faithful)('events of the gateway', () => {
+describe.skipIf(!inject('s3').sendsEvents)('events of the gateway', () => {
   /** A bucket that posts what is created below `in/`, and what it has posted so far. */
   async function setUp() {
     const { client, bucket } = await newBucket()
