@@ -10,6 +10,8 @@ export interface S3Server {
   readonly name: string
   /** Whether it checks signatures and digests as S3 does. */
   readonly faithful: boolean
+  /** Whether it posts what happens in its buckets to this machine. */
+  readonly sendsEvents: boolean
   readonly endpoint: string
   readonly accessKeyId: string
   readonly secretAccessKey: string
@@ -22,7 +24,15 @@ export async function startS3(): Promise<S3Server> {
   if (endpoint) {
     const accessKeyId = process.env['AWS_ACCESS_KEY_ID'] ?? 'test'
     const secretAccessKey = process.env['AWS_SECRET_ACCESS_KEY'] ?? 'test'
-    return { name: `the S3 server at ${endpoint}`, faithful: true, endpoint, accessKeyId, secretAccessKey, stop: async () => undefined }
+    return {
+      name: `the S3 server at ${endpoint}`,
+      faithful: true,
+      sendsEvents: false,
+      endpoint,
+      accessKeyId,
+      secretAccessKey,
+      stop: async () => undefined,
+    }
   }
   return gatewayInstalled() ? startGateway() : startStandIn()
 }
@@ -57,6 +67,7 @@ async function startGateway(): Promise<S3Server> {
   return {
     name: "Ceph's RADOS gateway",
     faithful: true,
+    sendsEvents: true,
     endpoint: `http://127.0.0.1:${port}`,
     accessKeyId: 'testkey',
     secretAccessKey: 'testsecret',
@@ -75,6 +86,7 @@ async function startStandIn(): Promise<S3Server> {
   return {
     name: 'fauxqs, in this process',
     faithful: false,
+    sendsEvents: false,
     endpoint: `http://127.0.0.1:${server.port}`,
     accessKeyId: 'test',
     secretAccessKey: 'test',

@@ -18,7 +18,7 @@ declare module 'vitest' {
     redis: string | null
     /** Where Chromium is; null where there is none. */
     chromium: string | null
-    s3: { endpoint: string; accessKeyId: string; secretAccessKey: string; faithful: boolean }
+    s3: { endpoint: string; accessKeyId: string; secretAccessKey: string; faithful: boolean; sendsEvents: boolean }
   }
 }
 
@@ -41,6 +41,7 @@ export default async function services(project: TestProject): Promise<() => Prom
     ...(s3.faithful
       ? []
       : ['tests that need a faithful S3 server are SKIPPED: install radosgw, ceph-mon, ceph-osd and ceph-common, or set S3_ENDPOINT']),
+    ...(s3.sendsEvents ? [] : ['tests of bucket events are SKIPPED: they need a RADOS gateway on this machine, and no S3_ENDPOINT']),
     ...(chromium ? [] : ['tests in a browser are SKIPPED: install chromium']),
   ]
   const stop = async () => void (await Promise.all([postgres.stop(), mariadb?.stop(), redis?.stop(), s3.stop()]))
@@ -53,8 +54,8 @@ export default async function services(project: TestProject): Promise<() => Prom
   project.provide('mariadb', mariadb?.url ?? null)
   project.provide('redis', redis?.url ?? null)
   project.provide('chromium', chromium)
-  const { endpoint, accessKeyId, secretAccessKey, faithful } = s3
-  project.provide('s3', { endpoint, accessKeyId, secretAccessKey, faithful })
+  const { endpoint, accessKeyId, secretAccessKey, faithful, sendsEvents } = s3
+  project.provide('s3', { endpoint, accessKeyId, secretAccessKey, faithful, sendsEvents })
   return stop
 }
 
