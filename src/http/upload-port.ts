@@ -33,6 +33,8 @@ export interface UploadPort {
   plan(asked: AskedUpload, subject: string | null): PlannedUpload
   /** What a token of `plan()` says. Throws `bad_token` or `token_expired`. */
   open(token: string): PlannedUpload
+  /** Is told of each file that has come through the handler: somebody may wait for it. */
+  arrived(key: string): Promise<unknown>
   /** Takes the bytes from browsers by its `uploads`; without, the handler takes them and writes. */
   readonly staging: Storage
 }
