@@ -31,9 +31,14 @@ const discreet: Readonly<Record<string, string>> = {
   unknown_entity: 'there is no such attachment',
 }
 
+interface Told {
+  readonly headers?: Readonly<Record<string, string>>
+  readonly statusText?: string
+}
+
 /** An answer as JSON. Nobody is to keep it: what it holds expires. */
-export function answer(body: object, status = 200, headers: Readonly<Record<string, string>> = {}): Response {
-  return Response.json(body, { status, headers: { 'cache-control': 'no-store', ...headers } })
+export function answer(body: object, status = 200, { headers = {}, statusText }: Told = {}): Response {
+  return Response.json(body, { status, statusText, headers: { 'cache-control': 'no-store', ...headers } })
 }
 
 /** What a refusal is answered with; undefined for an error that is none. */

@@ -60,8 +60,9 @@ export function directUploads(port: UploadPort, { authorize, expiresIn = 3600 }:
       if (authorizing && error instanceof Response) return error
       if (!refusal) throw error
       const { status, told } = refusal
-      // Uppy looks for the message beside the error
-      return answer({ error: told, ...(uppy && { message: told.message }) }, status)
+      if (!uppy) return answer({ error: told }, status)
+      // Uppy 5 looks for the message beside the error, and Uppy 6 in the status line
+      return answer({ error: told, message: told.message }, status, { statusText: told.message.replace(/[^ -~]/g, '?') })
     })
   }
 }
@@ -72,5 +73,5 @@ function pathOf({ pathname }: URL): string {
 }
 
 function notAllowed(allow: string): Response {
-  return answer({ error: { code: 'method_not_allowed', message: `only ${allow} is answered here` } }, 405, { allow })
+  return answer({ error: { code: 'method_not_allowed', message: `only ${allow} is answered here` } }, 405, { headers: { allow } })
 }

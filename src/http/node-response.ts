@@ -7,6 +7,8 @@ import type { ReadableStream as NodeWebStream } from 'node:stream/web'
 export async function send(answer: Response, outgoing: ServerResponse): Promise<void> {
   if (outgoing.destroyed) return answer.body?.cancel()
   outgoing.statusCode = answer.status
+  // HTTP/2 has no words for it
+  if (answer.statusText && outgoing.req.httpVersionMajor === 1) outgoing.statusMessage = answer.statusText
   for (const [name, value] of answer.headers) if (name !== 'set-cookie') outgoing.setHeader(name, value)
   // each has its own line, beside those that others have set
   for (const cookie of answer.headers.getSetCookie()) outgoing.appendHeader('set-cookie', cookie)

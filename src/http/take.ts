@@ -28,7 +28,7 @@ export async function take(request: Request, token: string, port: UploadPort): P
   await keep(request.method === 'POST' ? fileOf(request, info.size) : bodyOf(request, info.size), planned, port.staging)
   await port.arrived(key)
   // Uppy waits for an ETag
-  return answer({}, 200, { etag: `"${createHash('sha256').update(token).digest('hex')}"` })
+  return answer({}, 200, { headers: { etag: `"${createHash('sha256').update(token).digest('hex')}"` } })
 }
 
 /** The body of a request, which is the file. A length that is wrong is refused before a byte is read. */

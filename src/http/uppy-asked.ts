@@ -24,7 +24,7 @@ export async function askedByJson(request: Request): Promise<AskedUpload> {
 function askedOf(filename: unknown, type: unknown, { entity, property, size }: Readonly<Record<string, unknown>>): AskedUpload {
   if (typeof filename !== 'string') throw badRequest("there is no 'filename'")
   if (typeof entity !== 'string' || typeof property !== 'string') {
-    throw badRequest("metadata must say 'entity' and 'property': new Uppy({ meta: { entity: …, property: … } })")
+    throw badRequest("metadata must say 'entity' and 'property': new Uppy({ meta: { entity: 'User', property: 'avatar' } })")
   }
   if (!/^\d+$/.test(String(size))) {
     throw badRequest("metadata must say the 'size' in bytes: uppy.on('file-added', (file) => uppy.setFileMeta(file.id, { size: file.size }))")

@@ -46,9 +46,11 @@ describe.each(bare)('%s', (_name, serve) => {
   })
 
   it('sends status, headers and body', async () => {
-    const { url } = await serve(async () => new Response('teapot', { status: 418, headers: { 'x-kind': 'brown', 'content-type': 'text/plain' } }))
+    const headers = { 'x-kind': 'brown', 'content-type': 'text/plain' }
+    const { url } = await serve(async () => new Response('teapot', { status: 418, statusText: 'Short and stout', headers }))
     const response = await fetch(url)
-    expect([response.status, response.headers.get('x-kind'), response.headers.get('content-type')]).toEqual([418, 'brown', 'text/plain'])
+    expect([response.status, response.statusText]).toEqual([418, 'Short and stout'])
+    expect([response.headers.get('x-kind'), response.headers.get('content-type')]).toEqual(['brown', 'text/plain'])
     expect(await response.text()).toBe('teapot')
   })
 

@@ -7,13 +7,17 @@ import type { Storage } from '../../src/storage/storage'
 export interface TestPort extends UploadPort {
   /** What was planned, and for whom. */
   readonly planned: Array<PlannedUpload & { readonly asked: AskedUpload; readonly subject: string | null }>
+  /** The keys of which it was told that a file has come. */
+  readonly told: string[]
 }
 
 export function portOn(staging: Storage, { maxSize = 1024 * 1024 } = {}): TestPort {
   const planned: TestPort['planned'] = []
+  const arrived: string[] = []
   return {
     staging,
     planned,
+    told: arrived,
     plan(asked, subject) {
       const { entity, property, fileName, contentType, size } = asked
       if (entity !== 'User') throw new UsageError('unknown_entity', `there is no ${entity}: there is Customer`)
@@ -28,6 +32,7 @@ export function portOn(staging: Storage, { maxSize = 1024 * 1024 } = {}): TestPo
       planned.push(plan)
       return plan
     },
+    arrived: async (key) => void arrived.push(key),
     open(token) {
       const found = planned.find((plan) => plan.token === token)
       if (!found) throw new RefusedFileError('bad_token', 'this is no token of ours')

@@ -61,6 +61,7 @@ it('keeps the bytes under the key of the plan, and says an ETag', async () => {
   expect(response.status).toBe(200)
   expect(response.headers.get('etag')).toMatch(/^"[0-9a-f]+"$/)
   expect(await stored(setting.staging, setting.port.planned[0]?.key as string)).toBe(digest(body))
+  expect(setting.port.told).toEqual([setting.port.planned[0]?.key])
 })
 
 it('hands the storage what was promised', async () => {
@@ -223,6 +224,7 @@ it.each([
     const request = await inPieces(form(await begun(setting, 2000), bytes(2000 + more) as Buffer<ArrayBuffer>), size)
     expect(await codeIn(await setting.handler(request))).toBe(answer)
     expect(await setting.files()).toEqual([])
+    expect(setting.port.told).toEqual([])
   }
 })
 
