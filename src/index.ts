@@ -27,6 +27,8 @@ export { AttachmentError, DeclarationError, ForeignWriteError, ProcessingError, 
 // attach
 export { type DirectUpload, type FileSource, fromDirectUpload, fromPath, type Source } from './file/source'
 export type { DirectUploadOptions, FetchHandler } from './http/direct-uploads'
+export { toNodeHandler } from './http/node-handler'
+export type { AskedUpload } from './http/upload-port'
 export type { AttachOptions } from './lifecycle/attach'
 export type { Announced } from './lifecycle/direct'
 export { type ImageProcessorOptions, imageProcessor } from './processor/image'
@@ -51,3 +53,4 @@ export type {
 } from './storage/storage'
 export type { Format, Style, StyleOptions } from './style/style'
 export { Attachment } from './typeorm/decorator'
+export type { ExpectOptions } from './uploads'
