@@ -15,6 +15,7 @@ const points: Array<[scenario: string, point: Point]> = [
   ['attach', { when: 'after', name: 'staging delete', nth: 1 }],
   ['attach-big', { when: 'amid', name: 'upload', nth: 2 }],
   ['attach-now', { when: 'after', name: 'storage write', nth: 1 }],
+  ['attach-uploaded', { when: 'after', name: 'sql COMMIT', nth: 1 }],
   ['replace', { when: 'after', name: 'storage delete', nth: 1 }],
   ['replace-processing', { when: 'after', name: 'sql COMMIT', nth: 2 }],
   ['remove', { when: 'before', name: 'sql COMMIT', nth: 1 }],

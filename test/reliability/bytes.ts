@@ -23,6 +23,11 @@ export async function fingerprintOf(label: string): Promise<string> {
   return sha256(await bytesOf(label))
 }
 
+/** Of a file that is called by its label. */
+export function labelOf(fileName: string | null): string {
+  return fileName?.replace(/\.\w+$/, '') ?? ''
+}
+
 /** A file that nobody has seen before. One text of fifty is more than S3 is sent at once. */
 export async function freshBytes(random: Random, kind: 'picture' | 'text'): Promise<Buffer> {
   const label = `fresh ${random()} ${random()}`

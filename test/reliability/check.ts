@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import sharp from 'sharp'
 import type { StyleRecord } from '../../src/attachment/record'
-import { sha256 } from './bytes'
+import { fingerprintOf, labelOf, sha256 } from './bytes'
 import { filesIn } from './files'
 import { Person, type Property, properties, stylesOf } from './person'
 import type { OpenPlace, Place } from './place'
@@ -95,14 +95,16 @@ function* filesOf(people: readonly Person[]) {
 
 async function checkOriginal(
   who: string,
-  { fingerprint, fileSize }: { fingerprint: string | null; fileSize: number | null },
+  { fileName, fingerprint, fileSize }: Pick<Person['avatar'], 'fileName' | 'fingerprint' | 'fileSize'>,
   { key, written, staged }: StyleRecord,
   { staging, storage }: OpenPlace,
   found: Findings,
 ): Promise<void> {
   try {
     const bytes = await buffer(await (written ? storage.read(key) : staging.read(staged ?? '?')))
-    if (sha256(bytes) !== fingerprint || bytes.length !== fileSize) found.violations.push(`${who}: the original has other bytes than were attached`)
+    // of what was uploaded past us its name has to tell
+    const expected = fingerprint ?? (await fingerprintOf(labelOf(fileName)))
+    if (sha256(bytes) !== expected || bytes.length !== fileSize) found.violations.push(`${who}: the original has other bytes than were attached`)
     found.originals++
     found.bytes += bytes.length
   } catch (error) {

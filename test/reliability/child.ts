@@ -29,6 +29,7 @@ async function perform({ place, scenario: name, queue: kind, point }: Task): Pro
     storage: countedStorage('storage', storage, calls, () => weather.storageDown ?? false),
     background: countedBackground(queue.background, calls, weather),
     retry: { attempts: 1 },
+    secret: 'the same in every process of a run',
   })
   await attachments.connect(dataSource)
   await queue.work(attachments)

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { EntityManager } from 'typeorm'
-import type { Attachments, Storage } from '../../src'
+import { type Attachments, fromDirectUpload, type Storage, type UploadForm } from '../../src'
 import { bytesOf } from './bytes'
 import { Person, type Property, person } from './person'
 import { durableQueues, type QueueKind } from './queue'
@@ -86,6 +86,18 @@ function changing(before: State, after: State, change: (stage: Stage) => Promise
   }
 }
 
+/** What a browser does: asks, and sends. The token. */
+async function upload({ attachments }: Stage, label: string): Promise<string> {
+  const body = await bytesOf(label)
+  const handler = attachments.directUploads({ authorize: () => true })
+  const ask = (path: string, init: RequestInit) => handler(new Request(new URL(path, 'http://app.test'), init))
+  const asked = { entity: 'Person', property: 'avatar', fileName: `${label}.jpg`, contentType: 'image/jpeg', size: body.length }
+  const answer = await ask('/uploads', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(asked) })
+  const { url, method, headers, token } = (await answer.json()) as UploadForm & { token: string }
+  await ask(url, { method, headers: { ...headers }, body })
+  return token
+}
+
 const three: State = { ada: { avatar: 'red' }, bob: { avatar: 'blue', badge: 'green' }, cyd: { cover: 'pink', paper: 'grey' } }
 
 export const scenarios: Readonly<Record<string, Scenario>> = {
@@ -94,6 +106,16 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   'attach-now': saving({ badge: 'red' }),
   'attach-only': saving({ cover: 'red' }),
   'attach-two': saving({ avatar: 'red', cover: 'blue' }),
+  'attach-uploaded': {
+    states: [{}, { ada: { avatar: 'red' } }],
+    async run(stage) {
+      const ada = person('ada')
+      await stage.attachments.attach(ada, 'avatar', fromDirectUpload(await upload(stage, 'red')))
+      await stage.manager.save(ada)
+      await stage.reached(1)
+      await stage.idle()
+    },
+  },
 
   replace: replacing({ avatar: 'red' }, { avatar: 'blue' }),
   'replace-big': replacing({ paper: 'big' }, { paper: 'bigger' }),

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm'
-import { fingerprintOf } from './bytes'
+import { fingerprintOf, labelOf } from './bytes'
 import { Person, properties } from './person'
 
 const labels = ['red', 'blue', 'green', 'pink', 'grey', 'gold', 'big', 'bigger']
@@ -11,8 +11,10 @@ export async function stateOf(dataSource: DataSource): Promise<string> {
   const people = await dataSource.getRepository(Person).find({ order: { name: 'ASC' } })
   const state = people.map((person) => {
     const held = properties.flatMap((property) => {
-      const { present, fingerprint, error } = person[property]
-      return present ? [[property, `${known.get(fingerprint) ?? fingerprint}${error ? '!' : ''}`] as const] : []
+      const { present, fileName, fingerprint, error } = person[property]
+      return present
+        ? [[property, `${fingerprint === null ? labelOf(fileName) : (known.get(fingerprint) ?? fingerprint)}${error ? '!' : ''}`] as const]
+        : []
     })
     return [person.name, Object.fromEntries(held)] as const
   })

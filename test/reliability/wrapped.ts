@@ -19,7 +19,7 @@ export function countedStorage(name: string, inner: Storage, calls: Calls, isDow
         if (isDown()) throw new Error('the storage is down')
         await inner.write(key, calls.body(`${name} write`, nth, body), info)
       }),
-    read: (key) => calls.around(`${name} read`, () => inner.read(key)),
+    read: (key, options) => calls.around(`${name} read`, () => inner.read(key, options)),
     stat: (key) => calls.around(`${name} stat`, () => inner.stat(key)),
     delete: (keys) => calls.around(`${name} delete`, () => inner.delete(keys)),
     ...(inner.list && { list: (prefix) => calls.through(`${name} list`, inner.list?.(prefix) ?? noneOf()) }),
