@@ -34,7 +34,7 @@ export class ForeignWriteError extends AttachmentError {}
 export class ProcessingError extends AttachmentError {}
 
 /** What no other try can mend. */
-const lasting = ['object_changed', 'object_exists']
+const lasting = ['bad_parts', 'object_changed', 'object_exists', 'upload_missing']
 
 /** A storage failed, or does not hold what it was given. Worth another try, but for an object that is another than it was. */
 export class StorageError extends AttachmentError {

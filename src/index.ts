@@ -32,6 +32,20 @@ export type { Identified, Made, Processor, ProcessorInput } from './processor/pr
 export { type DiskStorageOptions, diskStorage } from './storage/disk'
 export { type MemoryStorage, memoryStorage } from './storage/memory'
 // write your own
-export type { ObjectInfo, SignedUrlOptions, Storage, StorageArea, StoredObject } from './storage/storage'
+export type {
+  CopyInfo,
+  DirectUploads,
+  ObjectFacts,
+  ObjectInfo,
+  ReadOptions,
+  SignedUrlOptions,
+  Storage,
+  StorageArea,
+  StoredObject,
+  UploadedPart,
+  UploadForm,
+  UploadInfo,
+  WriteInfo,
+} from './storage/storage'
 export type { Format, Style, StyleOptions } from './style/style'
 export { Attachment } from './typeorm/decorator'

@@ -37,6 +37,7 @@ const homes: Record<string, string> = {
   '@aws-sdk/client-s3': 'storage',
   '@aws-sdk/client-sqs': 'background',
   '@aws-sdk/lib-storage': 'storage',
+  '@aws-sdk/s3-presigned-post': 'storage',
   '@aws-sdk/s3-request-presigner': 'storage',
 }
 

@@ -16,6 +16,7 @@ import {
   TryLater,
 } from '../src'
 import { keyOf } from '../src/background/job'
+import type { ObjectFacts } from '../src/storage/storage'
 import { report } from '../src/testing/background/sample'
 import { backgroundContract, type ContractCase, storageContract } from '../src/testing/testing'
 import { elsewhere, timeout } from './support/contract'
@@ -35,6 +36,8 @@ const complaint = (message: RegExp) => expect.objectContaining({ name: 'Assertio
 
 describe('the contract of storages notices one that', () => {
   const wholeOf = async (body: Readable | Uint8Array) => (body instanceof Readable ? buffer(body) : Buffer.from(body))
+
+  const sized = (found?: ObjectFacts) => found && { ...found, etag: String(found.size) }
 
   it.each<[flaw: string, name: string, message: RegExp, broken: (sound: MemoryStorage) => Partial<Storage>]>([
     [
@@ -152,6 +155,57 @@ describe('the contract of storages notices one that', () => {
         async *list(prefix) {
           for await (const found of sound.list?.(prefix) ?? []) yield { ...found, modified: new Date(found.modified.getTime() / 1000) }
         },
+      }),
+    ],
+    [
+      'writes again what may be written once',
+      'refuses to write 1 kB once whose size is told where something is, and leaves that',
+      /writing once, by write\(key, body, \{ once: true \}\), where something is already: expected an error, and there was none/,
+      (sound) => ({ write: (key, body, { once: _, ...info }) => sound.write(key, body, info) }),
+    ],
+    [
+      'says that something is there, when it has replaced it',
+      'refuses to write 9 MB once whose size is not told where something is, and leaves that',
+      /what was there before somebody tried to write once: expected '5000 bytes.*found '9437184 bytes/,
+      (sound) => ({
+        write: async (key, body, { once, ...info }) => {
+          const there = once && sound.objects.has(key)
+          await sound.write(key, body, info)
+          if (there) throw new StorageError('object_exists', 'something is there')
+        },
+      }),
+    ],
+    [
+      'writes nothing once',
+      'writes once where nothing is, and what was deleted is nothing',
+      /what was written once from a Buffer: expected '1000 bytes.*found 'nothing'/,
+      (sound) => ({ write: async (key, body, info) => (info.once ? undefined : sound.write(key, body, info)) }),
+    ],
+    [
+      'gives all where the beginning is asked for',
+      'reads only the beginning, where that is asked for',
+      /what read\(key, \{ length: 1 \}\) gives of 2 MB: expected '1 bytes.*found '2097152 bytes/,
+      (sound) => ({ read: (key) => sound.read(key) }),
+    ],
+    [
+      'takes the size for an etag',
+      'tells the same bytes apart from others by their etag',
+      /how many etags 6 different bodies have .*: expected 6, found 4/,
+      (sound) => ({ stat: async (key) => sized(await sound.stat(key)) }),
+    ],
+    [
+      'tells an etag and does not ask for it',
+      'reads what has the etag that is asked for, and refuses what has another',
+      /reading by the etag of what was there before: expected an error, and there was none/,
+      (sound) => ({ stat: async (key) => sized(await sound.stat(key)) }),
+    ],
+    [
+      'copies whatever is there',
+      'copies what has the etag that is asked for, and refuses what has another',
+      /the code of the error when what is to be copied has another etag: expected 'object_changed', found true/,
+      (sound) => ({
+        stat: async (key) => sized(await sound.stat(key)),
+        copy: async (_, from, to, info) => sound.write(to, await sound.read(from), info).then(() => true),
       }),
     ],
     [

@@ -49,6 +49,21 @@ async function fileOfAge(path: string, hours: number): Promise<void> {
   await utimes(path, then, then)
 }
 
+describe.each<[string, () => Promise<Storage>]>([
+  ['memoryStorage', async () => memoryStorage()],
+  ['diskStorage', async () => (await disk()).storage],
+])('%s', (_, make) => {
+  it('lets one of many write once, however many try at a time', async () => {
+    const storage = await make()
+    const bodies = Array.from({ length: 20 }, (_, number) => bytes(100_000 + number))
+    const tried = bodies.map((body, number) => storage.write('a/b', number % 2 ? body : streamOf(body), { ...info, once: true }))
+    const ended = await Promise.allSettled(tried)
+    const codes = ended.map((end) => (end.status === 'rejected' ? end.reason.code : 'written'))
+    expect(codes.toSorted()).toEqual([...Array.from({ length: 19 }, () => 'object_exists'), 'written'])
+    expect(await stored(storage, 'a/b')).toBe(digest(bodies[codes.indexOf('written')] as Buffer))
+  })
+})
+
 describe('memoryStorage', () => {
   it('shows tests what it holds', async () => {
     const storage = memoryStorage()
@@ -129,6 +144,14 @@ describe('diskStorage', () => {
     const sync = () => Promise.reject(new Error('input/output error'))
     await expect(putInPlace(join(root, 'a/b'), { path: part, sync })).rejects.toThrow('input/output error')
     expect(await filesIn(root)).toEqual(['.part-x', 'a'])
+  })
+
+  it('leaves no more than what was there, when somebody may write it once', async () => {
+    const { storage, root } = await disk()
+    await storage.write('a/b', bytes(10), info)
+    const refused = storage.write('a/b', streamOf(bytes(100_000)), { ...info, once: true })
+    await expect(refused).rejects.toMatchObject({ code: 'object_exists', retryable: false, message: expect.stringContaining(join(root, 'a/b')) })
+    expect(await filesIn(root)).toEqual(['a', 'a/b'])
   })
 
   it('clears away, when it is prepared, what nobody has written to for a day', async () => {

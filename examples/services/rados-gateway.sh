@@ -55,6 +55,8 @@ rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw thread pool size = 64
 rgw run sync thread = false
 rgw crypt require ssl = false
+rgw sts key = abcdefghijklmnop
+rgw s3 auth use sts = true
 CONF
 export CEPH_CONF=$folder/ceph.conf
 fsid=$(sed -n 's/^fsid = //p' "$CEPH_CONF")
@@ -65,7 +67,7 @@ ceph-mon -i a
 ceph-osd -i 0 --mkfs --osd-uuid "$(cat /proc/sys/kernel/random/uuid)" 2>"$folder/log/mkfs-osd"
 for try in 1 2 3 4 5 6 7 8; do ceph-osd -i 0 2>"$folder/log/start-osd" && break; [ "$try" = 8 ] && { cat "$folder/log/start-osd" >&2; exit 1; }; done
 radosgw -n client.rgw
-timeout 60 radosgw-admin user create --uid=test --display-name=test --access-key=testkey --secret=testsecret >/dev/null 2>"$folder/log/user"
+timeout 60 radosgw-admin user create --uid=test --display-name=test --access-key=testkey --secret=testsecret --caps="roles=*" >/dev/null 2>"$folder/log/user"
 for _ in $(seq 1200); do
   curl -s -o /dev/null "http://127.0.0.1:$port/" && break
   sleep 0.05

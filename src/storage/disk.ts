@@ -53,12 +53,12 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
       await failing(`cannot clear up ${base}`, removeAbandonedParts(base))
     },
 
-    async write(key, body) {
+    async write(key, body, { once }) {
       try {
         const path = placeOf(key)
         // a stream may take its time, and a process that is killed meanwhile would leave an empty folder
         const folder = body instanceof Readable ? undefined : makeFolderOf(path)
-        const written = withPart(base, body, (part) => putInPlace(path, part, folder))
+        const written = withPart(base, body, (part) => putInPlace(path, part, { folder, once }))
         await failing(`cannot write ${path}`, written).catch(async (error) => {
           await folder?.catch(() => undefined)
           await removeEmptyFolders(dirname(path), base)
@@ -69,14 +69,14 @@ export function diskStorage({ root, publicUrl }: DiskStorageOptions): Storage {
       }
     },
 
-    async read(key) {
+    async read(key, { length = Number.POSITIVE_INFINITY } = {}) {
       const path = pathOf(key)
       const file = await open(path).catch((error) => {
         if (isMissing(error)) return undefined
         throw asStorageError(`cannot read ${path}`, error)
       })
       const found = await file?.stat().catch(() => undefined)
-      if (file && found?.isFile()) return createReadStream(path, { fd: file, highWaterMark: 256 * 1024 })
+      if (file && found?.isFile()) return createReadStream(path, { fd: file, end: length - 1, highWaterMark: 256 * 1024 })
       await file?.close()
       throw new StorageError('object_missing', `there is no file ${path}`)
     },

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { StorageError } from '../errors'
+import { objectExists } from './refused'
 import { type ObjectInfo, type Storage, urlBelow } from './storage'
 
 export interface MemoryObject {
@@ -21,14 +22,15 @@ export function memoryStorage({ publicUrl }: { publicUrl?: string } = {}): Memor
   const area = { id: randomUUID(), where: `the memory of process ${process.pid}` }
   return {
     objects,
-    async write(key, body, info) {
+    async write(key, body, { once, ...info }) {
       const whole = body instanceof Readable ? Buffer.concat(await body.toArray()) : Buffer.from(body)
+      if (once && objects.has(key)) throw objectExists(`'${key}' in memory`)
       objects.set(key, { body: whole, info, modified: new Date() })
     },
-    async read(key) {
+    async read(key, { length } = {}) {
       const object = objects.get(key)
       if (!object) throw new StorageError('object_missing', `nothing is stored in memory under '${key}'`)
-      return Readable.from([object.body])
+      return Readable.from([object.body.subarray(0, length)])
     },
     async stat(key) {
       const object = objects.get(key)

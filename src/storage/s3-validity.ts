@@ -7,6 +7,12 @@ const longest = 7 * 24 * 3600
 /** By how much the SDK takes a clock to be wrong: what its answers' dates differ by is else the time that they took. Milliseconds. */
 const skewed = 240_000
 
+/** When something is signed, and for how many seconds from then. */
+export interface Validity {
+  readonly date: Date
+  readonly expiresIn: number
+}
+
 /**
  * When a URL is signed, and for how many seconds from then. A stable one is signed at the last multiple of half of `expiresIn`,
  * and valid for that half longer: so whenever it is given out, `expiresIn` is left. Throws a `UsageError` with code
@@ -14,7 +20,7 @@ const skewed = 240_000
  *
  * @param now milliseconds
  */
-export function validityOf({ expiresIn, stable = false }: SignedUrlOptions, now: number): { date: Date; expiresIn: number } {
+export function validityOf({ expiresIn, stable = false }: SignedUrlOptions, now: number): Validity {
   const step = stable ? Math.ceil(expiresIn / 2) : 0
   if (!Number.isInteger(expiresIn) || expiresIn < 1 || expiresIn + step > longest) {
     const most = stable ? `${Math.floor((longest * 2) / 3)}, as a stable one is valid for up to half longer than asked` : `${longest} (seven days)`

@@ -3,22 +3,26 @@ import { Readable } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
   DeleteObjectsCommand,
-  GetObjectCommand,
-  HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  type PutObjectCommandInput,
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { create as contentDisposition } from 'content-disposition'
-import { AttachmentError, messageOf, StorageError, UsageError } from '../errors'
+import { UsageError } from '../errors'
 import { roomFor } from '../room'
+import { objectExists } from './refused'
 import { addressOf } from './s3-address'
 import { copyOnServer } from './s3-copy'
+import { explained, isUnmet } from './s3-errors'
+import { headersOf, type OwnHeaders } from './s3-headers'
+import { abortUpload, beginUpload, completeUpload, signPart, uploadedParts } from './s3-multipart'
+import { unlessOurs } from './s3-once'
+import { factsOf, nameOf, readObject } from './s3-read'
 import { signerOf } from './s3-sign'
+import { signPost, signPut } from './s3-upload'
 import { timeOf, validityOf } from './s3-validity'
-import { type ObjectInfo, type Storage, urlBelow } from './storage'
+import { type DirectUploads, type Storage, urlBelow, type WriteInfo } from './storage'
 
 export interface S3StorageOptions {
   /** Yours, with its region, credentials and retries. */
@@ -36,10 +40,12 @@ export interface S3StorageOptions {
    * changes its content; `ContentDisposition` inline for pictures, films, sound, PDF and plain text, attachment for the
    * rest, because a browser might run it; no ACL.
    */
-  headers?: Pick<
-    PutObjectCommandInput,
-    'ACL' | 'CacheControl' | 'ContentDisposition' | 'Metadata' | 'ServerSideEncryption' | 'SSEKMSKeyId' | 'StorageClass' | 'Tagging'
-  >
+  headers?: OwnHeaders
+  /**
+   * How browsers upload by themselves. `'POST'`, the default, sends a form. `'PUT'` is for servers that take no forms, such as
+   * Cloudflare R2; what is there cannot be replaced by it, where the server minds `If-None-Match`.
+   */
+  uploadBy?: 'POST' | 'PUT'
   /** Milliseconds that one request may take, the SDK's own retries included. Default 120,000. */
   timeout?: number
 }
@@ -69,7 +75,7 @@ interface Made extends Pick<S3StorageOptions, 'client' | 'bucket' | 'headers'> {
 const made = new WeakMap<Storage, Made>()
 
 /** An S3 bucket, or any server that speaks its language. */
-export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, timeout = 120_000 }: S3StorageOptions): Storage {
+export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, uploadBy = 'POST', timeout = 120_000 }: S3StorageOptions): Storage {
   let base = publicUrl
   const bodies = roomFor(mostOnTheWay)
   const sign = signerOf(client, bucket)
@@ -79,7 +85,9 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     return client.send(command, { abortSignal: AbortSignal.timeout(timeout) })
   }
 
-  /** The client, with a time limit on every request, a digest on every body that has none, and not too many bodies at a time. */
+  /** The client, with a time limit on every request. */
+  const limited: S3Client = Object.create(client, { send: { value: send } })
+  /** The same, with a digest on every body that has none, and not too many bodies at a time. */
   const timed: Pick<S3Client, 'send'> & S3Client = Object.create(client, {
     send: {
       value: async (command: Parameters<S3Client['send']>[0]) => {
@@ -88,7 +96,10 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
           const leave = await bodies.enter(Math.max(body.length, leastShare))
           try {
             command.input.ContentMD5 = await digestOf(body)
-            return await send(command)
+            return await send(command).catch((error) => {
+              if (command instanceof PutObjectCommand) return unlessOurs(error, timed, command)
+              throw error
+            })
           } finally {
             leave()
           }
@@ -118,15 +129,19 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
       throw explained(error, `cannot find out the address of bucket '${bucket}'`)
     })
 
-  async function putWhole(key: string, body: Uint8Array, info: ObjectInfo): Promise<void> {
-    const input = { ...placeOf(key), ...headersOf(info), ...headers, Body: body, ContentLength: body.length }
-    await timed.send(new PutObjectCommand(input))
+  /** All that is said with an object when it is written. */
+  function inputOf(key: string, info: WriteInfo) {
+    return { ...placeOf(key), ...headersOf(info, headers), ...(info.once && { IfNoneMatch: '*' }) }
   }
 
-  async function putInParts(key: string, body: Readable | Uint8Array, info: ObjectInfo): Promise<void> {
+  async function putWhole(key: string, body: Uint8Array, info: WriteInfo): Promise<void> {
+    await timed.send(new PutObjectCommand({ ...inputOf(key, info), Body: body, ContentLength: body.length }))
+  }
+
+  async function putInParts(key: string, body: Readable | Uint8Array, info: WriteInfo): Promise<void> {
     const { Upload } = await import('@aws-sdk/lib-storage')
     const size = body instanceof Readable ? (info.size ?? 0) : body.length
-    const params = { ...placeOf(key), ...headersOf(info), ...headers, Body: body }
+    const params = { ...inputOf(key, info), Body: body }
     await new Upload({ client: timed, params, partSize: Math.max(partSize, Math.ceil(size / mostParts)), queueSize: partsAtOnce }).done()
   }
 
@@ -136,37 +151,53 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
     return addresses.then(([theirs, ours]) => theirs === ours).catch(() => false)
   }
 
+  async function put(key: string, body: Readable | Uint8Array, info: WriteInfo): Promise<void> {
+    const size = body instanceof Readable ? info.size : body.length
+    if (size === undefined || size > partSize) await putInParts(key, body, info)
+    else await putWhole(key, body instanceof Readable ? await wholeOf(body, size) : body, info)
+  }
+
+  /** Not every server minds the condition, of an upload in parts above all. */
+  async function putOnce(key: string, body: Readable | Uint8Array, info: WriteInfo): Promise<void> {
+    const there = () => objectExists(nameOf(placeOf(key)))
+    if (await factsOf(timed, placeOf(key))) throw there()
+    await put(key, body, info).catch((error) => {
+      throw isUnmet(error) ? there() : error
+    })
+  }
+
+  const validFor = (expiresIn: number) => validityOf({ expiresIn }, timeOf(client))
+  const uploads: DirectUploads = {
+    form: (key, info, expiresIn) =>
+      failing('sign an upload of', key, () =>
+        (uploadBy === 'PUT' ? signPut : signPost)(client, placeOf(key), headersOf(info, headers), info.size, validFor(expiresIn)),
+      ),
+    begin: (key, info) => failing('begin an upload of', key, () => beginUpload(limited, placeOf(key), headersOf(info, headers))),
+    part: (key, id, number, expiresIn) => failing('sign a part of', key, () => signPart(client, placeOf(key), id, number, validFor(expiresIn))),
+    parts: (key, id) => failing('list the parts of', key, () => uploadedParts(limited, placeOf(key), id)),
+    complete: (key, id, parts) => failing('complete the upload of', key, () => completeUpload(limited, placeOf(key), id, parts)),
+    abort: (key, id) => failing('give up the upload of', key, () => abortUpload(limited, placeOf(key), id)),
+    keyOf: (name, objectKey) => (name === bucket && objectKey.startsWith(prefix) ? objectKey.slice(prefix.length) || undefined : undefined),
+  }
+
   const storage: Storage = {
+    uploads,
+
     async prepare() {
       if (base === undefined) base = await address()
     },
 
     async write(key, body, info) {
       try {
-        await failing('write', key, async () => {
-          const size = body instanceof Readable ? info.size : body.length
-          if (size === undefined || size > partSize) await putInParts(key, body, info)
-          else await putWhole(key, body instanceof Readable ? await wholeOf(body, size) : body, info)
-        })
+        await failing('write', key, () => (info.once ? putOnce : put)(key, body, info))
       } finally {
         if (body instanceof Readable) body.destroy()
       }
     },
 
-    read: (key) =>
-      failing('read', key, async () => {
-        const { Body } = await timed.send(new GetObjectCommand(placeOf(key)))
-        return Body as Readable
-      }),
+    read: (key, options = {}) => failing('read', key, () => readObject(timed, placeOf(key), options)),
 
-    stat: (key) =>
-      failing('look at', key, async () => {
-        const found = await timed.send(new HeadObjectCommand(placeOf(key))).catch((error) => {
-          if (error.name === 'NotFound') return undefined
-          throw error
-        })
-        return found && { size: found.ContentLength ?? 0 }
-      }),
+    stat: (key) => failing('look at', key, () => factsOf(timed, placeOf(key))),
 
     async delete(keys) {
       for (let start = 0; start < keys.length; start += mostKeys) {
@@ -200,7 +231,7 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, tim
         if (headers?.Tagging || source.headers?.Tagging) return false
         if (source.client !== client && !(await sameServer(source))) return false
         const place = { Bucket: source.bucket, Key: source.prefix + fromKey }
-        return copyOnServer(timed, place, { ...placeOf(key), ...headersOf(info), ...headers }, info.size)
+        return copyOnServer(timed, place, { ...placeOf(key), ...headersOf(info, headers) }, info.size, info.etag)
       }),
 
     async area() {
@@ -235,31 +266,4 @@ async function wholeOf(body: Readable, size: number): Promise<Buffer> {
     filled += chunk.length
   }
   return whole.subarray(0, filled)
-}
-
-/** Types that a browser shows without running anything in them. */
-const harmless = /^(image\/(?!svg)|video\/|audio\/|application\/pdf$|text\/plain$)/
-
-function headersOf({ contentType, fileName }: ObjectInfo) {
-  const type = harmless.test(contentType) ? 'inline' : 'attachment'
-  return {
-    ContentType: contentType,
-    CacheControl: 'max-age=31536000, immutable',
-    ContentDisposition: fileName === undefined ? type : contentDisposition(fileName, { type }),
-  }
-}
-
-/** What S3 says, as a `StorageError` that names the thing and the cure. */
-function explained(error: unknown, what: string): unknown {
-  if (error instanceof AttachmentError) return error
-  const { name = '', $metadata } = error as { name?: string; $metadata?: { httpStatusCode?: number } }
-  const status = $metadata?.httpStatusCode
-  const because = (code: string, cure: string) => new StorageError(code, `${what}: ${cure}`, { cause: error })
-  if (name === 'NoSuchBucket') return because('bucket_missing', 'there is no such bucket: create it, or correct the name in s3Storage({ bucket })')
-  if (name === 'NoSuchKey' || name === 'NotFound') return because('object_missing', 'there is no such object')
-  if (status === 401 || status === 403)
-    return because('access_denied', `access is denied (${name || status}): look at the credentials of the client and the policy of the bucket`)
-  if (name === 'TimeoutError' || name === 'AbortError') return because('s3_timeout', 'S3 did not answer in time')
-  const said = messageOf(error)
-  return because('s3_failed', said === name || said === '' ? name : `${name}: ${said}`)
 }

@@ -27,7 +27,7 @@ export interface ObjectFacts {
 export interface ReadOptions {
   /** As `stat()` told it: what has another is refused with `object_changed`. */
   readonly etag?: string
-  /** Only so many bytes from the beginning, or all where there are fewer. */
+  /** Only so many bytes from the beginning, at least 1; all of them where there are fewer. */
   readonly length?: number
 }
 
@@ -81,13 +81,16 @@ export interface UploadInfo extends ObjectInfo {
 export interface DirectUploads {
   /** Signs the upload of exactly this: key, type and size. Seconds. */
   form(key: string, info: UploadInfo, expiresIn: number): Promise<UploadForm>
-  /** Begins an upload in parts, and gives its id. */
+  /** Begins an upload in parts, and gives its id. Nobody signs the size of all parts: look at `parts()` before `complete()`. */
   begin(key: string, info: UploadInfo): Promise<string>
   /** Signs the upload of one part: the URL to PUT it to. Seconds. */
   part(key: string, uploadId: string, number: number, expiresIn: number): Promise<string>
-  /** What has arrived. */
+  /** What has arrived. Rejects with `upload_missing` where the upload has ended, or never began. */
   parts(key: string, uploadId: string): Promise<readonly UploadedPart[]>
-  /** Makes one object of the parts. */
+  /**
+   * Makes one object of the parts. Rejects with `upload_missing` where the upload has ended or never began, and with `bad_parts`
+   * where these are not what has arrived, or one before the last is too small (5 MiB on S3).
+   */
   complete(key: string, uploadId: string, parts: readonly Pick<UploadedPart, 'number' | 'etag'>[]): Promise<void>
   /** Gives it up, and what has arrived. One that is not there is no error. */
   abort(key: string, uploadId: string): Promise<void>

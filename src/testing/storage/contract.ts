@@ -8,6 +8,8 @@ import { keeps } from './keeps'
 import { keys } from './keys'
 import { kills } from './kills'
 import { lists } from './lists'
+import { writesOnce } from './once'
+import { pins } from './pins'
 
 /**
  * What every storage must do. The cases are independent of each other, and take up to 20 seconds each with `module`.
@@ -17,7 +19,18 @@ import { lists } from './lists'
  *   the last one that `make` gave; how to find it, `make` may leave in `process.env`
  */
 export function storageContract(make: () => Promise<Storage>, options: ProcessOptions = {}): ContractCase[] {
-  const cases = [...keeps, ...keys, ...deletes, ...breaks, ...lists, ...copies, ...areas, ...(options.module === undefined ? [] : kills(options))]
+  const cases = [
+    ...keeps,
+    ...keys,
+    ...deletes,
+    ...breaks,
+    ...lists,
+    ...writesOnce,
+    ...pins,
+    ...copies,
+    ...areas,
+    ...(options.module === undefined ? [] : kills(options)),
+  ]
   return cases.map(([name, check]) => ({
     name,
     run: async () => {
