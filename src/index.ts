@@ -47,6 +47,7 @@ export type {
   Storage,
   StorageArea,
   StoredObject,
+  UploadedPart,
   UploadForm,
   UploadInfo,
   WriteInfo,

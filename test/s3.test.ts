@@ -459,7 +459,7 @@ faithfully('s3Storage on a bad line', () => {
     })
   })
 
-  it.each(['GetObject', 'HeadObject', 'DeleteObjects', 'ListObjectsV2'])(
+  it.each(['GetObject', 'HeadObject', 'DeleteObjects', 'ListObjectsV2', 'CreateMultipartUpload'])(
     'does not wait for ever for an answer to %s',
     { timeout: 10_000 },
     async (operation) => {
@@ -469,6 +469,7 @@ faithfully('s3Storage on a bad line', () => {
         HeadObject: () => storage.stat('a'),
         DeleteObjects: () => storage.delete(['a']),
         ListObjectsV2: () => list(storage),
+        CreateMultipartUpload: async () => storage.uploads?.begin('a', { ...info, size: 1 }),
       }
       await expect(attempts[operation]?.()).rejects.toMatchObject({ name: 'StorageError', code: 's3_timeout', retryable: true })
     },

@@ -44,7 +44,11 @@ export async function completeUpload(client: S3Client, place: Place, UploadId: s
   // S3 wants them in their order
   const Parts = [...parts].sort((one, other) => one.number - other.number).map(({ number, etag }) => ({ PartNumber: number, ETag: quoted(etag) }))
   const asked = new CompleteMultipartUploadCommand({ ...place, UploadId, MultipartUpload: { Parts } })
-  await client.send(asked).catch((error) => refuse(error, place))
+  await client.send(asked).catch(async (error) => {
+    // some servers only say that something went wrong
+    if (statusOf(error) >= 500) await uploadedParts(client, place, UploadId)
+    refuse(error, place)
+  })
 }
 
 /** One that is not there is no error. */

@@ -22,26 +22,23 @@ export const signPost: SignUpload = async (client, { Bucket, Key }, headers, siz
 }
 
 /** A PUT that holds for exactly this key, these headers and so many bytes, and only where nothing is. */
-export const signPut: SignUpload = async (client, place, headers, size, { date, expiresIn }) => {
+export const signPut: SignUpload = async (client, place, headers, size, validity) => {
+  const command = new PutObjectCommand({ ...place, ...headers, ContentLength: size, IfNoneMatch: '*' })
+  return signed(client, command, { ...namedHeaders(headers), 'if-none-match': '*' }, validity)
+}
+
+/** A PUT of whatever size, and again and again: for a service that is trusted. */
+export async function signPlace(client: S3Client, place: Place, headers: ObjectHeaders, validity: Validity): Promise<UploadForm> {
+  return signed(client, new PutObjectCommand({ ...place, ...headers }), namedHeaders(headers), validity)
+}
+
+async function signed(client: S3Client, command: PutObjectCommand, named: Record<string, string>, validity: Validity): Promise<UploadForm> {
   const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
-  const named = { ...namedHeaders(headers), 'if-none-match': '*' }
-  const url = await getSignedUrl(signing(client), new PutObjectCommand({ ...place, ...headers, ContentLength: size, IfNoneMatch: '*' }), {
+  const { date, expiresIn } = validity
+  const url = await getSignedUrl(signing(client), command, {
     signingDate: date,
     expiresIn,
     // some would be left out of the signature, and others become parameters, which not every server reads
-    signableHeaders: new Set(Object.keys(named)),
-    unhoistableHeaders: new Set(Object.keys(named)),
-  })
-  return { method: 'PUT', url, fields: {}, headers: named }
-}
-
-/** A PUT of whatever size, of this key and this type: for a service that is trusted. */
-export async function signPlace(client: S3Client, place: Place, headers: ObjectHeaders, { date, expiresIn }: Validity): Promise<UploadForm> {
-  const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
-  const named = namedHeaders(headers)
-  const url = await getSignedUrl(signing(client), new PutObjectCommand({ ...place, ...headers }), {
-    signingDate: date,
-    expiresIn,
     signableHeaders: new Set(Object.keys(named)),
     unhoistableHeaders: new Set(Object.keys(named)),
   })

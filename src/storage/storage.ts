@@ -77,7 +77,7 @@ export interface UploadedPart {
 /** An object that somebody else is to write: its size and type are signed. */
 export interface UploadInfo extends ObjectInfo {
   readonly size: number
-  /** Kept with the object, where it is sent by a form, and signed as all of it: `stat()` tells it. At most 1 KiB of ASCII. */
+  /** Kept with the object, and signed as all of it: `stat()` tells it. At most 1 KiB of ASCII. */
   readonly token?: string
 }
 

@@ -3,7 +3,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import { Transform } from 'node:stream'
 
 /**
- * What goes wrong with one request. `unavailable` and `slow-down`: 503. `denied`: 403. `unable`: 501. `failed-late`: 200 at first,
+ * What goes wrong with one request. `unavailable` and `slow-down`: 503. `denied`: 403. `unmet`: 412, as if a condition
+ * did not hold. `unable`: 501. `failed-late`: 200 at first,
  * and then an error in the body, as S3 answers copies. `reset`: the connection ends before anything is
  * done; `halved`: when half of the request's body has reached the server. `lost`: the server does what was asked, and its
  * answer never arrives. `damaged`: one bit of the request's body is flipped. `cut` and `stalled`: half an answer arrives,
@@ -13,6 +14,7 @@ export type Fault =
   | 'unavailable'
   | 'slow-down'
   | 'denied'
+  | 'unmet'
   | 'unable'
   | 'failed-late'
   | 'reset'
@@ -145,6 +147,7 @@ const refusals: Partial<Record<Fault, readonly [status: number, code: string]>> 
   unavailable: [503, 'ServiceUnavailable'],
   'slow-down': [503, 'SlowDown'],
   denied: [403, 'AccessDenied'],
+  unmet: [412, 'PreconditionFailed'],
   unable: [501, 'NotImplemented'],
   'failed-late': [200, 'InternalError'],
 }
