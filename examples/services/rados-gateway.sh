@@ -49,7 +49,7 @@ osd class load list = *
 osd class default list = *
 osd class update on start = false
 osd crush update on start = false
-memstore device bytes = 4294967296
+memstore device bytes = 17179869184
 [client.rgw]
 rgw frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 rgw thread pool size = 64

@@ -1,16 +1,18 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { type IncomingMessage, request } from 'node:http'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createDatabase, startPostgres } from '../../examples/services/postgres'
 import type { UploadForm } from '../../src'
 import { optionOf } from '../reliability/command'
 import { barChart } from './chart'
 import { type Part, quick, runPart } from './part'
 import { originals } from './pictures'
-import { inPlace } from './place'
+import { inPlace, type Place } from './place'
 import { rounds, type Timed } from './rounds'
 
 // npm run bench:direct [-- --clients 50 --megabytes 100 --rounds 15 --quick]: straight to S3 against through the web process
@@ -20,35 +22,51 @@ const megabytes = Number(optionOf('megabytes') ?? (quick ? 1 : 100))
 
 type Form = UploadForm & { token: string }
 
+/** Sends without holding more than a piece: fetch() reads a Blob to its end, however slowly the other side takes it. */
+async function send(url: string, headers: Record<string, string>, pieces: Buffer[]): Promise<string> {
+  const length = pieces.reduce((sum, { length }) => sum + length, 0)
+  const outgoing = request(url, { method: 'POST', headers: { ...headers, 'content-length': length }, agent: false })
+  const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>
+  await Promise.all([pipeline(pieces.flatMap(inChunks), outgoing), answered])
+  const [response] = await answered
+  const body = await text(response)
+  if (!/^2/.test(`${response.statusCode}`)) throw new Error(`${url} was answered with ${response.statusCode}: ${body}`)
+  return body
+}
+
+function inChunks(piece: Buffer): Buffer[] {
+  const size = 64 * 1024
+  return Array.from({ length: Math.ceil(piece.length / size) }, (_, n) => piece.subarray(n * size, (n + 1) * size))
+}
+
+function formData(fields: Readonly<Record<string, string>>, boundary: string, file: Buffer): Buffer[] {
+  const named = (name: string) => `--${boundary}\r\ncontent-disposition: form-data; name="${name}"`
+  const head = Object.entries(fields).map(([name, value]) => `${named(name)}\r\n\r\n${value}\r\n`)
+  return [Buffer.from(`${head.join('')}${named('file')}; filename="a.jpg"\r\n\r\n`), file, Buffer.from(`\r\n--${boundary}--\r\n`)]
+}
+
 /** A browser's requests. */
 function browser(origin: string) {
-  async function post<T>(path: string, body: object | Blob): Promise<T> {
-    const isBlob = body instanceof Blob
-    const headers = { 'content-type': isBlob ? 'application/octet-stream' : 'application/json' }
-    const response = await fetch(origin + path, { method: 'POST', headers, body: isBlob ? body : JSON.stringify(body) })
-    if (!response.ok) throw new Error(`${path} was answered with ${response.status}: ${await response.text()}`)
-    return (await response.json()) as T
-  }
+  const post = async <T>(path: string, type: string, body: Buffer): Promise<T> =>
+    JSON.parse(await send(origin + path, { 'content-type': type }, [body])) as T
+  const ask = <T>(path: string, body: object) => post<T>(path, 'application/json', Buffer.from(JSON.stringify(body)))
 
   return {
-    post,
-    through: (file: Blob) => post<{ id: number }>('/through', file),
+    ask,
+    through: (file: Buffer) => post<{ id: number }>('/through', 'application/octet-stream', file),
 
-    async direct(file: Blob): Promise<{ id: number }> {
-      const asked = { entity: 'Upload', property: 'file', fileName: 'a.jpg', contentType: 'image/jpeg', size: file.size }
-      const { url, fields, token } = await post<Form>('/uploads', asked)
-      const form = new FormData()
-      for (const [name, value] of Object.entries(fields)) form.append(name, value)
-      form.append('file', file)
-      const response = await fetch(url, { method: 'POST', body: form })
-      if (!response.ok) throw new Error(`S3 answered ${response.status}: ${await response.text()}`)
-      return post('/token', { token })
+    async direct(file: Buffer): Promise<{ id: number }> {
+      const asked = { entity: 'Upload', property: 'file', fileName: 'a.jpg', contentType: 'image/jpeg', size: file.length }
+      const { url, fields, token } = await ask<Form>('/uploads', asked)
+      const boundary = randomBytes(16).toString('hex')
+      await send(url, { 'content-type': `multipart/form-data; boundary=${boundary}` }, formData(fields, boundary, file))
+      return ask('/token', { token })
     },
 
     /** Looks until the thumbnail is there, and loads it. */
     async shown(id: number): Promise<void> {
       for (;;) {
-        const { url } = await post<{ url: string | null }>('/shown', { id })
+        const { url } = await ask<{ url: string | null }>('/shown', { id })
         if (url) return void (await (await fetch(url)).arrayBuffer())
         await sleep(5)
       }
@@ -56,53 +74,44 @@ function browser(origin: string) {
   }
 }
 
-interface Web extends ReturnType<typeof browser> {
-  stop(): Promise<void>
-}
+type Browser = ReturnType<typeof browser>
 
-async function measureAll(): Promise<Part> {
+/** Starts the web process on servers of its own: what thousands of megabytes leave behind ends with them. */
+async function withWeb<T>(works: boolean, use: (browser: Browser, place: Place) => Promise<T>): Promise<T> {
   return inPlace(async (place) => {
-    const postgres = await startPostgres()
-    async function web(works: boolean): Promise<Web> {
-      const name = `direct_${randomBytes(4).toString('hex')}`
-      await createDatabase(postgres.url('postgres'), name)
-      const { bucket } = await place.bucket()
-      const given = { database: postgres.url(name), s3: place.s3, bucket, works }
-      const program = join(__dirname, '../memory/web.ts')
-      const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', program, JSON.stringify(given)], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      const [port] = await once(child.stdout as NodeJS.ReadableStream, 'data')
-      const stop = async () => {
-        child.kill()
-        await once(child, 'exit')
-      }
-      return { ...browser(`http://127.0.0.1:${String(port).trim()}`), stop }
-    }
+    const [{ options }, { bucket }] = await Promise.all([place.database(), place.bucket()])
+    const given = { database: Object(options).url, s3: place.s3, bucket, works }
+    const args = ['--import', 'tsx', join(__dirname, '../memory/web.ts'), JSON.stringify(given)]
+    const web = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     try {
-      const timed = await timesOf(await web(true), new Blob([await readFile((await originals(place.folder, quick ? 0.1 : 1))[0]?.path as string)]))
-      const file = new Blob([randomBytes(megabytes * 1024 * 1024)])
-      const direct = await memoryOf(await web(false), (browser) => browser.direct(file))
-      const through = await memoryOf(await web(false), (browser) => browser.through(file))
-      return report(timed, { direct, through })
+      const [port] = await once(web.stdout, 'data')
+      return await use(browser(`http://127.0.0.1:${String(port).trim()}`), place)
     } finally {
-      await postgres.stop()
+      web.kill()
+      await once(web, 'exit')
     }
   })
 }
 
-async function timesOf(web: Web, picture: Blob): Promise<Record<string, Timed>> {
-  try {
-    return await rounds<string>(
-      {
-        'through the web process': async () => web.shown((await web.through(picture)).id),
-        'straight to S3': async () => web.shown((await web.direct(picture)).id),
-      },
-      Number(optionOf('rounds') ?? (quick ? 1 : 15)),
-    )
-  } finally {
-    await web.stop()
-  }
+async function measureAll(): Promise<Part> {
+  const timed = await withWeb(true, async (browser, { folder }) => {
+    const [picture] = await originals(folder, quick ? 0.1 : 1)
+    return timesOf(browser, await readFile(picture?.path as string))
+  })
+  const file = randomBytes(megabytes * 1024 * 1024)
+  const direct = await withWeb(false, (browser) => memoryOf(browser, () => browser.direct(file)))
+  const through = await withWeb(false, (browser) => memoryOf(browser, () => browser.through(file)))
+  return report(timed, { direct, through })
+}
+
+function timesOf({ through, direct, shown }: Browser, picture: Buffer): Promise<Record<string, Timed>> {
+  return rounds<string>(
+    {
+      'through the web process': async () => shown((await through(picture)).id),
+      'straight to S3': async () => shown((await direct(picture)).id),
+    },
+    Number(optionOf('rounds') ?? (quick ? 1 : 15)),
+  )
 }
 
 interface Held {
@@ -113,19 +122,15 @@ interface Held {
   readonly seconds: number
 }
 
-async function memoryOf(web: Web, upload: (web: Web) => Promise<unknown>): Promise<Held> {
+async function memoryOf({ ask }: Browser, upload: () => Promise<unknown>): Promise<Held> {
   const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 20)
-  try {
-    await upload(web)
-    const { now } = await web.post<{ now: number }>('/memory', {})
-    const began = performance.now()
-    await Promise.all(Array.from({ length: clients }, () => upload(web)))
-    const seconds = Number(((performance.now() - began) / 1000).toPrecision(3))
-    const { peak } = await web.post<{ peak: number }>('/memory', {})
-    return { before: mebibytes(now), peak: mebibytes(peak), seconds }
-  } finally {
-    await web.stop()
-  }
+  await upload()
+  const { now } = await ask<{ now: number }>('/memory', {})
+  const began = performance.now()
+  await Promise.all(Array.from({ length: clients }, upload))
+  const seconds = Number(((performance.now() - began) / 1000).toPrecision(3))
+  const { peak } = await ask<{ peak: number }>('/memory', {})
+  return { before: mebibytes(now), peak: mebibytes(peak), seconds }
 }
 
 function report(timed: Record<string, Timed>, held: { direct: Held; through: Held }): Part {
