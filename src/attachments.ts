@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { availableParallelism } from 'node:os'
 import type { DataSource } from 'typeorm'
 import type { AnyAttached, Attached } from './attachment/attached'
@@ -21,6 +22,9 @@ import { reprocess, retry, retryAll } from './lifecycle/retry'
 import { warn } from './lifecycle/send'
 import { sweepStaging, unsavedLifetime } from './lifecycle/sweep'
 import { type Tokens, tokensOf } from './lifecycle/token'
+import { type WatchTokens, watchTokensOf } from './lifecycle/watch-token'
+import type { Notifier } from './notify/notifier'
+import type { AttachmentEvents } from './notify/signals'
 import type { Storage, UploadForm } from './storage/storage'
 import { checkExpiry, type ExpectOptions, Uploads } from './uploads'
 
@@ -41,6 +45,8 @@ export interface AttachmentsOptions {
    * taken, so that one can be replaced.
    */
   secret?: string | readonly string[]
+  /** What tells other processes what happens to files. Default: nobody is told, and whoever waits looks every second. */
+  notifier?: Notifier
 }
 
 /** What nobody touched for so long was lost, as far as `requeueLost()` knows. Milliseconds. */
@@ -70,14 +76,20 @@ type AttachmentOf<E> = { [P in keyof E]-?: NonNullable<E[P]> extends AnyAttached
 
 /** A data source's attachments at work: everything that a program calls. */
 export class Attachments {
+  /**
+   * Tells what happens to files: `attached`, `processing`, `progress`, `processed`, `failed` and `removed`, each with a `Signal`, after it
+   * was committed. What other processes do is told where there is a notifier. A listener that throws is a warning.
+   */
+  readonly events: AttachmentEvents = new EventEmitter()
   readonly #setup: Setup
   readonly #storages: readonly Storage[]
   readonly #workers = new Set<Worker>()
   readonly #secrets: readonly string[]
   #connected: Connection | undefined
   #tokens: Tokens | undefined
+  #watchTokens: WatchTokens | undefined
 
-  constructor({ staging, storage, background, retry, secret = [] }: AttachmentsOptions) {
+  constructor({ staging, storage, background, retry, secret = [], notifier }: AttachmentsOptions) {
     const storages = isStorage(storage) ? { default: storage } : storage
     const firstStorage = Object.keys(storages)[0] as string
     this.#storages = [staging, ...Object.values(storages)]
@@ -88,6 +100,13 @@ export class Attachments {
       firstStorage,
       background,
       retry: { ...defaultRetry, ...retry },
+      notifier,
+      events: this.events,
+      hasSecret: this.#secrets.length > 0,
+      watchTokens: () => {
+        this.#watchTokens ??= watchTokensOf(this.#secrets)
+        return this.#watchTokens
+      },
     }
   }
 
@@ -317,7 +336,7 @@ export class Attachments {
     await Promise.all([...this.#workers].map((worker) => worker.stop()))
     await this.#setup.background.close?.()
     if (!connection) return
-    connection.release()
+    await connection.release()
     this.#connected = undefined
   }
 

@@ -1,5 +1,6 @@
 import type { DataSource, QueryRunner } from 'typeorm'
 import { Attached } from './attachment/attached'
+import type { News } from './attachment/ready'
 import type { AttachmentRecord } from './attachment/record'
 import type { AttachmentName } from './attachment/rows'
 import {
@@ -23,6 +24,10 @@ import { perform } from './lifecycle/perform'
 import type { Place } from './lifecycle/plan'
 import type { Ports, RetryPolicy } from './lifecycle/ports'
 import { send, warn } from './lifecycle/send'
+import type { WatchTokens } from './lifecycle/watch-token'
+import type { Along, Notifier } from './notify/notifier'
+import type { Signal } from './notify/signal'
+import { type AttachmentEvents, type Signals, signalsOf } from './notify/signals'
 import type { Storage } from './storage/storage'
 import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/binding'
 import { rowsOf } from './typeorm/rows'
@@ -37,9 +42,18 @@ export interface Setup {
   readonly firstStorage: string
   readonly background: BackgroundAdapter
   readonly retry: RetryPolicy
+  readonly notifier: Notifier | undefined
+  readonly events: AttachmentEvents
+  /** Throws a `UsageError` without a secret. */
+  watchTokens(): WatchTokens
+  readonly hasSecret: boolean
 }
 
 type Enqueue = (job: Job) => Promise<unknown>
+
+/** When to look at a row even if nobody has told anything about it: where nobody tells, and where somebody should. Milliseconds. */
+const lookAlone = 1_000
+const lookBeside = 30_000
 
 /** For how long a process with a queue of its own may be behind. Milliseconds. */
 const longestBacklog = 24 * 60 * 60_000
@@ -48,6 +62,7 @@ const longestBacklog = 24 * 60 * 60_000
 export class Connection {
   readonly intents = intents()
   readonly binding: Binding
+  readonly signals: Signals
   /** Jobs that have not begun are handed back. */
   closing = false
   readonly #database: Database
@@ -62,7 +77,15 @@ export class Connection {
     const isIntent = (version: string) => this.isIntent(version)
     this.#database = { kind: dataSource.options.type }
     this.#run = runOnPrimary(dataSource)
-    this.binding = bindAll(dataSource, { staging, storage: (name) => setup.storage(name) }, isIntent)
+    setup.notifier?.check?.(this.#database.kind)
+    const newsOf = (entity: string, property: string) => this.#newsOf({ entity, attachment: property })
+    this.binding = bindAll(dataSource, { staging, newsOf, storage: (name) => setup.storage(name) }, isIntent)
+    this.signals = signalsOf({
+      events: setup.events,
+      notifier: setup.notifier,
+      channelOf: (version) => (setup.hasSecret ? setup.watchTokens().channelOf(version) : undefined),
+      statement: (sql, parameters) => this.#run(sql, [...parameters]),
+    })
     const listener = subscriber({
       intents: this.intents,
       attachmentsOf: (metadata) => this.binding.of(metadata),
@@ -70,7 +93,8 @@ export class Connection {
       committing: async (entries, runner) => {
         const left = entries.flatMap(({ left }) => left ?? [])
         const deletes = await prepareDeletes(left, isIntent, { staging, now: () => new Date() })
-        return { deletes, carried: await this.#carry([...jobsOf(entries).keys(), ...deletes], runner) }
+        const carried = await this.#carry([...jobsOf(entries).keys(), ...deletes], runner)
+        return { deletes, carried, told: await this.#tellAlong(signalsFrom(entries), runner) }
       },
       refused: ({ deletes }) => withdrawDeletes(deletes, staging),
       committed: (entries, prepared, run) => this.#committed(entries, prepared, run),
@@ -150,11 +174,12 @@ export class Connection {
     // whoever has a queue of his own works on it when he has time, whatever others may find meanwhile
     const elsewhere = background.work && !background.start ? retry.elsewhere : Math.max(retry.elsewhere, longestBacklog)
     return {
-      rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run),
+      rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run, this.signals),
       staging: setup.staging,
       storage: (name) => setup.storage(name),
       definition: (entity, attachment) => binding.find(entity, attachment).definition,
       retry: { ...retry, elsewhere },
+      tell: (signal) => this.signals.tell(signal, 'are to be told'),
       now: () => new Date(),
       every(interval, task) {
         const timer = setInterval(task, interval)
@@ -163,8 +188,9 @@ export class Connection {
     }
   }
 
-  release(): void {
+  async release(): Promise<void> {
     this.#release()
+    await this.signals.close()
   }
 
   /** Before a commit: what a queue in the same database takes, it takes within the transaction. */
@@ -185,9 +211,33 @@ export class Connection {
     }
   }
 
+  /** Before a commit: who is told by the database is told with the transaction. Whether all were. */
+  async #tellAlong(signals: readonly Signal[], runner: QueryRunner): Promise<boolean> {
+    const along = signals.flatMap((signal) => this.signals.along(signal) ?? [])
+    if (along.length === 0 || along.length < signals.length || !runner.isTransactionActive) return false
+    try {
+      await inSavepoint(runner, (run) => run(...selectOf(along)))
+      return true
+    } catch (error) {
+      warn(`others could not be told of a transaction with it, and will be after it: ${messageOf(error)}`)
+      return false
+    }
+  }
+
+  #newsOf(name: AttachmentName): News {
+    const { setup } = this
+    return {
+      pause: setup.notifier ? lookBeside : lookAlone,
+      watch: (version, wake) => this.signals.watch(version, wake),
+      look: async (version) => (await this.ports().rows.atVersions(name.entity, name.attachment, [version]))[0]?.record ?? null,
+      watchToken: (version, expiresIn) => setup.watchTokens().sign({ ...name, version, until: Date.now() + expiresIn * 1000 }),
+    }
+  }
+
   /** What follows a commit: the jobs are sent. */
-  async #committed(entries: readonly Committed[], { deletes, carried }: Prepared, run: Run): Promise<void> {
+  async #committed(entries: readonly Committed[], { deletes, carried, told }: Prepared, run: Run): Promise<void> {
     for (const { intent } of entries) if (intent) this.intents.consume(intent.version)
+    for (const signal of signalsFrom(entries)) this.signals.tell(signal, told ? 'were told' : 'are to be told')
     const sent = [...jobsOf(entries)].map(async ([job, { bound, owner }]) => {
       if (!carried.has(job)) await this.#sendFor(job, bound, owner, run)
     })
@@ -233,4 +283,21 @@ export class Connection {
 function jobsOf(entries: readonly Committed[]): Map<ProcessJob, Committed> {
   const versions = entries.map(({ job }) => job?.version)
   return new Map(entries.flatMap((entry, at) => (entry.job && versions.indexOf(entry.job.version) === at ? [[entry.job, entry]] : [])))
+}
+
+/** What is told of a transaction: each file once. */
+function signalsFrom(entries: readonly Committed[]): Signal[] {
+  const signals = entries.flatMap(({ bound, ref, intent, replaced }): Signal[] => {
+    const of = { entity: bound.entity, id: ref.id, attachment: bound.property }
+    return [
+      ...(replaced ? [{ ...of, version: replaced, state: 'removed' as const }] : []),
+      ...(intent?.file ? [{ ...of, version: intent.version, state: 'attached' as const }] : []),
+    ]
+  })
+  return [...new Map(signals.map((signal) => [`${signal.state} ${signal.version}`, signal])).values()]
+}
+
+function selectOf(along: readonly Along[]): [sql: string, parameters: unknown[]] {
+  const told = along.map(({ sql }, at) => sql(`$${at + 1}`))
+  return [`SELECT ${told.join(', ')}`, along.map(({ value }) => value)]
 }

@@ -1,6 +1,7 @@
 // declare
 
 export { Attached } from './attachment/attached'
+export type { ReadyOptions } from './attachment/ready'
 export type { Failure } from './attachment/record'
 // set up
 export { Attachments, type AttachmentsOptions, type RunningWorker } from './attachments'
@@ -31,6 +32,14 @@ export { toNodeHandler } from './http/node-handler'
 export type { AskedUpload } from './http/upload-port'
 export type { AttachOptions } from './lifecycle/attach'
 export type { Announced } from './lifecycle/direct'
+// who is told
+export { memoryNotifier } from './notify/memory'
+export { type MqttClient, type MqttNotifierOptions, mqttNotifier } from './notify/mqtt'
+export type { Along, Message, Notifier, Statement } from './notify/notifier'
+export { type PostgresNotifierOptions, postgresNotifier } from './notify/postgres'
+export { type RedisClient, type RedisListener, type RedisNotifierOptions, redisNotifier } from './notify/redis'
+export type { Signal, State } from './notify/signal'
+export type { AttachmentEvents } from './notify/signals'
 export { type ImageProcessorOptions, imageProcessor } from './processor/image'
 export { type OutsideProcessorOptions, outsideProcessor } from './processor/outside'
 export type { HandedOn, Identified, Made, Outside, Processor, ProcessorInput } from './processor/processor'

@@ -3,6 +3,7 @@ import { checkStyleName, type Definition } from '../definition/definition'
 import { UsageError } from '../errors'
 import { encodeKey, type SignedUrlOptions, type Storage } from '../storage/storage'
 import type { TemplateContext } from '../template/tokens'
+import { type News, type ReadyOptions, untilReady } from './ready'
 import { type AttachmentRecord, type Failure, type Meta, type StyleRecord, templateContext } from './record'
 
 declare const styleNames: unique symbol
@@ -12,6 +13,7 @@ export interface Surroundings {
   /** The entity's class name, for templates. */
   readonly entity: string
   readonly staging: Storage
+  readonly news: News
   /** Throws a `UsageError` for a name that is not configured. */
   storage(name: string | undefined): Storage
 }
@@ -104,6 +106,30 @@ export class Attached<S extends string = never> {
     if (own || record?.written) return own ?? null
     const original = this.meta?.styles['original']
     return fallbackFor(this, style, record) ?? (record && original ? signedUrlOf(this, original, options) : null)
+  }
+
+  /**
+   * Waits until the style is in the storage, be it brought there by this process or another, and shows this value what its row says
+   * then. Rejects with a `ProcessingError` where the job has failed, and with a `UsageError`: `not_ready` after the timeout, and
+   * where there is nothing to wait for; `file_gone` where the row has another file by now.
+   */
+  async ready(style: S | 'original' = 'original', options: ReadyOptions = {}): Promise<this> {
+    const { definition, surroundings } = attachmentOf(this)
+    checkStyleName(definition, style)
+    const name = `${surroundings.entity}.${definition.property}`
+    return Object.assign(this, await untilReady(this, style, name, surroundings.news, options))
+  }
+
+  /**
+   * A token that lets a page watch this file by `attachments.watch()`, whatever becomes of it. Throws a `UsageError` without a file, and
+   * where `new Attachments()` has no `secret`.
+   *
+   * @param expiresIn seconds in which watching has to begin, default 3600
+   */
+  watchToken({ expiresIn = 3600 }: { expiresIn?: number } = {}): string {
+    const { definition, surroundings } = attachmentOf(this)
+    if (this.version) return surroundings.news.watchToken(this.version, expiresIn)
+    throw new UsageError('nothing_attached', `${surroundings.entity}.${definition.property} has no file that could be watched: attach() one first`)
   }
 
   /** The style's bytes: from the storage, or from the staging while it waits there. Rejects with `not_ready` when it is in neither. */

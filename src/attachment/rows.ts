@@ -1,4 +1,5 @@
 import type { RowRef } from '../background/job'
+import type { State } from '../notify/signal'
 import type { AttachmentRecord } from './record'
 
 /** Which columns of which entity. */
@@ -39,8 +40,12 @@ export interface Attempted {
 export interface Rows {
   /** The row's attachment now: null without a file, undefined without a row. */
   read(ref: AttachmentRef): Promise<AttachmentRecord | null | undefined>
-  /** Changes the row, in one conditional statement, only while it is within the fence. Whether it did. */
-  update(ref: AttachmentRef, fence: Fence, changes: Partial<AttachmentRecord>): Promise<boolean>
+  /**
+   * Changes the row, in one conditional statement, only while it is within the fence. Whether it did.
+   *
+   * @param state what is told of the file then
+   */
+  update(ref: AttachmentRef, fence: Fence, changes: Partial<AttachmentRecord>, state?: State): Promise<boolean>
   /** Rows that are processing; the longest waiting first. */
   processing(entity: string, attachment: string, attempted: Attempted, limit: number): Promise<readonly FoundRow[]>
   /** Rows whose job gave up; the longest ago first. */

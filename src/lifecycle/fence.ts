@@ -1,6 +1,7 @@
 import type { AttachmentRecord } from '../attachment/record'
 import type { AttachmentRef } from '../attachment/rows'
 import { StorageError } from '../errors'
+import type { State } from '../notify/signal'
 import type { Ports } from './ports'
 
 /** The row is at another version, or not processing any more: whoever finds that has nothing more to say. */
@@ -13,8 +14,10 @@ export interface FencedRow {
   /**
    * Changes the row while it is at this version and processing. Decided from what it holds at that very moment, so that twins of
    * a job never undo each other's work. What it holds then; rejects with `Overtaken`.
+   *
+   * @param state what is told of the file then
    */
-  change(decide: (record: AttachmentRecord) => Partial<AttachmentRecord>): Promise<AttachmentRecord>
+  change(decide: (record: AttachmentRecord) => Partial<AttachmentRecord>, state?: State): Promise<AttachmentRecord>
 }
 
 /** How often somebody else may be faster before it is called an error. */
@@ -32,13 +35,13 @@ export function fencedRow(ref: AttachmentRef, version: string, { rows, now }: Pi
 
   return {
     read,
-    async change(decide) {
+    async change(decide, state) {
       for (let tries = 0; tries < patience; tries++) {
         const before = await read()
         const record: AttachmentRecord = { ...before, attemptedAt: later(before, now()), ...decide(before) }
         const { contentType, processing, attemptedAt, error, meta } = record
         const fence = { version, processing: true, attemptedAt: before.attemptedAt }
-        known = (await rows.update(ref, fence, { contentType, processing, attemptedAt, error, meta })) ? record : undefined
+        known = (await rows.update(ref, fence, { contentType, processing, attemptedAt, error, meta }, state)) ? record : undefined
         if (known) return known
       }
       throw new StorageError('row_busy', `the row of ${ref.entity}.${ref.attachment} was changed by others ${patience} times in a row`)

@@ -38,7 +38,11 @@ async function performProcess(job: ProcessJob, attempt: number, ports: Ports, to
       return { result: 'overtaken', styles: [], bytes: 0 }
     })
   try {
-    return await unlessOvertaken(processFile(ref, row, ports, told))
+    const tellAll = (progress: Progress) => {
+      told(progress)
+      ports.tell({ ...ref, version: job.version, state: 'progress', progress })
+    }
+    return await unlessOvertaken(processFile(ref, row, ports, tellAll))
   } catch (error) {
     if (error instanceof NotHere) throw error
     const delay = delayBefore(error, attempt, ports)
@@ -54,7 +58,7 @@ async function performProcess(job: ProcessJob, attempt: number, ports: Ports, to
 async function fail(row: FencedRow, error: unknown, attempts: number, { now }: Ports): Promise<JobReport> {
   const code = codeOf(error)
   const failure = { code, message: messageOf(error).slice(0, 1000), attempts, at: now().toISOString() }
-  await row.change(() => ({ processing: false, error: failure }))
+  await row.change(() => ({ processing: false, error: failure }), 'failed')
   return { result: 'failed', styles: [], bytes: 0, error: { code, message: failure.message } }
 }
 

@@ -1,6 +1,7 @@
 import type { Rows } from '../attachment/rows'
 import type { RowRef } from '../background/job'
 import type { Definition } from '../definition/definition'
+import type { Signal } from '../notify/signal'
 import type { Storage } from '../storage/storage'
 
 /** Everything outside that the life of a file needs. */
@@ -12,6 +13,8 @@ export interface Ports {
   /** Throws a `UsageError` for an attachment that does not exist. */
   definition(entity: RowRef['entity'], attachment: string): Definition
   readonly retry: RetryPolicy
+  /** Says what no row says: how far a job has come. */
+  tell(signal: Signal): void
   /** The clock. */
   now(): Date
   /** Does a task again and again, so many milliseconds apart, until what it returns is called. */

@@ -29,7 +29,8 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   const definition = ports.definition(ref.entity, ref.attachment)
   await checkStagedHere(ref, row, ports)
   await arrive(ref, row, ports)
-  const begunRecord = await row.change(({ meta: { elsewhere: _, ...meta } }) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } }))
+  const begin = ({ meta: { elsewhere: _, ...meta } }: AttachmentRecord) => ({ meta: { ...meta, begun: (meta.begun ?? 0) + 1 } })
+  const begunRecord = await row.change(begin, 'processing')
   const { begun = 0 } = begunRecord.meta
   if (begun > mostBegun) {
     const what = `${begun - 1} attempts began and came to no end: the file may be too much for the worker's memory or time`
@@ -58,7 +59,7 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
     const open = new Set(previous.flatMap(({ version, unfinished }) => (unfinished ? [version] : [])))
     ended = previous.filter(({ version }) => !open.has(version))
     return { processing: false, error: null, attemptedAt: null, meta: { ...rest, styles: unstaged(rest.styles) } }
-  })
+  }, 'processed')
   // with the notes of what can no longer be written, and of a removal of this very file that did not hold
   const notes = [record, ...ended].map(({ version }) => noteKey(version))
   await staging.delete([...stagedKeys(record.meta), ...notes])

@@ -79,5 +79,5 @@ export async function reprocess(
 /** Nobody else may have begun the same meanwhile. */
 function change(ref: AttachmentRef, { version }: AttachmentRecord, to: AttachmentRecord, { rows }: Pick<Ports, 'rows'>): Promise<boolean> {
   const { processing, error, attemptedAt, meta } = to
-  return rows.update(ref, { version, processing: false }, { version: to.version, processing, error, attemptedAt, meta })
+  return rows.update(ref, { version, processing: false }, { version: to.version, processing, error, attemptedAt, meta }, 'processing')
 }

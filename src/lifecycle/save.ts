@@ -19,6 +19,8 @@ export interface LockedRow {
 export interface Outcome {
   readonly job: ProcessJob | null
   readonly left: Left | null
+  /** The file that the row has no more. */
+  readonly replaced: string | null
 }
 
 /** Carries an intent out, inside the transaction: the row says everything from here on. */
@@ -33,14 +35,14 @@ export async function carryOut(
   if (intent.file && certain && row.fill) {
     const columns = planRow(place, intent.file, null, now())
     // no, where the statement was an upsert
-    if (await row.fill(columns)) return { columns, job: jobAfter(ref, columns), left: null }
+    if (await row.fill(columns)) return { columns, job: jobAfter(ref, columns), left: null, replaced: null }
   }
   const before = await row.read()
   if (before === undefined) {
     throw new UsageError('row_missing', `the row of ${ref.entity}.${ref.attachment} is not there to take its file: save the entity itself, by save()`)
   }
   // saved twice in one transaction, or again because the answer to COMMIT was lost
-  if (before && before.version === intent.version) return { columns: before, job: jobAfter(ref, before), left: null }
+  if (before && before.version === intent.version) return { columns: before, job: jobAfter(ref, before), left: null, replaced: null }
   if (intent.file && !certain) {
     const what = `${ref.entity}.${ref.attachment} was saved by another transaction, or the answer to its COMMIT was lost; another file may have taken its place since`
     throw new UsageError('attach_again', `${what}: load the entity and attach() the file again`)
@@ -49,12 +51,13 @@ export async function carryOut(
   if ((await row.write(columns ?? emptyRecord)) !== 1) {
     throw new UsageError('row_missing', `the row of ${ref.entity}.${ref.attachment} vanished while its file was written`)
   }
-  if (columns) return { columns, job: jobAfter(ref, columns), left: null }
-  return { columns, job: null, left: before && { ref, files: leftFiles(before, definition.keepsFiles !== 'never') } }
+  const replaced = before?.version ?? null
+  if (columns) return { columns, job: jobAfter(ref, columns), left: null, replaced }
+  return { columns, job: null, replaced, left: before && { ref, files: leftFiles(before, definition.keepsFiles !== 'never') } }
 }
 
 /** Looks, inside the transaction, at a row that is about to be removed. */
 export async function beforeRemoval({ ref, definition }: Place, row: Pick<LockedRow, 'read'>): Promise<Outcome | null> {
   const record = await row.read()
-  return record ? { job: null, left: { ref, files: leftFiles(record, definition.keepsFiles === 'always') } } : null
+  return record ? { job: null, replaced: record.version, left: { ref, files: leftFiles(record, definition.keepsFiles === 'always') } } : null
 }

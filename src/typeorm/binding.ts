@@ -1,5 +1,6 @@
 import type { DataSource, EntityMetadata, ObjectLiteral } from 'typeorm'
 import { type AnyAttached, Attached, type Surroundings } from '../attachment/attached'
+import type { News } from '../attachment/ready'
 import { type AttachmentRecord, emptyRecord } from '../attachment/record'
 import type { RowRef } from '../background/job'
 import type { Definition } from '../definition/definition'
@@ -40,7 +41,11 @@ export interface Binding {
 }
 
 /** Gives the values of each entity's attachments a class that knows its surroundings. Checks everything before it changes anything. */
-export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings, 'entity'>, isIntent: (version: string) => boolean): Binding {
+export function bindAll(
+  dataSource: DataSource,
+  { newsOf, ...surroundings }: Omit<Surroundings, 'entity' | 'news'> & { newsOf(entity: string, property: string): News },
+  isIntent: (version: string) => boolean,
+): Binding {
   const found = dataSource.entityMetadatas.flatMap((metadata) =>
     metadata.embeddeds.flatMap((embedded) => {
       refuseNested(metadata, embedded)
@@ -74,7 +79,8 @@ export function bindAll(dataSource: DataSource, surroundings: Omit<Surroundings,
   }
   const undo: Array<() => void> = []
   const attachments = found.map(({ metadata, embedded, definition }) => {
-    const Value = valueClass(embedded, { ...surroundings, entity: metadata.name })
+    const news = newsOf(metadata.name, embedded.propertyName)
+    const Value = valueClass(embedded, { ...surroundings, news, entity: metadata.name })
     const declared = embedded.type
     embedded.type = Value
     undo.push(

@@ -1,11 +1,16 @@
 import type { AttachmentRef, FoundRow, Rows } from '../attachment/rows'
 import { UsageError } from '../errors'
+import type { Signals } from '../notify/signals'
 import type { BoundAttachment } from './binding'
 import type { Run } from './run'
 import type { AttachmentTable, Conditions } from './table'
 
 /** The rows of a data source, as jobs see them. */
-export function rowsOf(find: (entity: string, attachment: string) => BoundAttachment, run: Run): Rows {
+export function rowsOf(
+  find: (entity: string, attachment: string) => BoundAttachment,
+  run: Run,
+  { along, tell }: Pick<Signals, 'along' | 'tell'>,
+): Rows {
   /** A row that is asked for by something else is not one that is gone: its files must not be deleted. */
   function tableOf({ entity, id, attachment }: AttachmentRef): AttachmentTable {
     const { table, metadata } = find(entity, attachment)
@@ -21,7 +26,13 @@ export function rowsOf(find: (entity: string, attachment: string) => BoundAttach
 
   return {
     read: async (ref) => tableOf(ref).read(run, ref.id),
-    update: async (ref, fence, changes) => (await tableOf(ref).write(run, ref.id, changes, fence)) > 0,
+    async update(ref, fence, changes, state) {
+      const signal = state && { ...ref, version: changes.version ?? fence.version, state }
+      const told = signal && along(signal)
+      const done = (await tableOf(ref).write(run, ref.id, changes, fence, told)) > 0
+      if (done && signal) tell(signal, told ? 'were told' : 'are to be told')
+      return done
+    },
     processing: (entity, attachment, { before, after }, limit) =>
       found(entity, attachment, { processing: true, attemptedBefore: before, attemptedAfter: after }, limit),
     failed: (entity, attachment, { before, after }, limit) =>

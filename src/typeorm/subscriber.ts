@@ -19,6 +19,7 @@ export interface Committed extends Outcome {
   readonly intent: Intent | null
   /** The entity in memory, to be told what became of its file. */
   readonly owner: ObjectLiteral | null
+  readonly ref: Place['ref']
 }
 
 /** What was done before a commit. */
@@ -26,6 +27,8 @@ export interface Prepared {
   readonly deletes: readonly DeleteJob[]
   /** Jobs that come with the transaction. */
   readonly carried: ReadonlySet<Job>
+  /** Whether others hear of it with the transaction. */
+  readonly told: boolean
 }
 
 /** What TypeORM tells of an insert or an update. */
@@ -103,7 +106,7 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
     // a detached value names its intent until the commit: after a rollback it can so be saved again
     if (columns) tell(owner, bound, columns)
     else owner[bound.property] = bound.detached(intent.version)
-    await afterCommit(runner, turn, { ...outcome, bound, intent, owner })
+    await afterCommit(runner, turn, { ...outcome, bound, intent, owner, ref: place.ref })
   }
 
   function lockedRow({ table }: BoundAttachment, { ref }: Place, runner: QueryRunner): LockedRow {
@@ -162,7 +165,7 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
         transaction.inTurn(queryRunner, async () => {
           const place = placeOf(bound, row as ObjectLiteral)
           const outcome = await beforeRemoval(place, lockedRow(bound, place, queryRunner))
-          if (outcome) removed.add(queryRunner, place.ref, { ...outcome, bound, intent: null, owner: null })
+          if (outcome) removed.add(queryRunner, place.ref, { ...outcome, bound, intent: null, owner: null, ref: place.ref })
         }),
       )
       return together(work)

@@ -1,6 +1,7 @@
 import type { DataSource, EntityMetadata } from 'typeorm'
 import type { AttachmentRecord, emptyRecord } from '../attachment/record'
 import type { RowRef } from '../background/job'
+import type { Along } from '../notify/notifier'
 import type { Run } from './run'
 
 type Driver = DataSource['driver']
@@ -10,8 +11,8 @@ type EmbeddedMetadata = EntityMetadata['embeddeds'][number]
 export interface AttachmentTable {
   /** The attachment of a row: null without a file, undefined without a row. `lock` holds the row until the transaction ends. */
   read(run: Run, id: RowRef['id'], lock?: 'lock'): Promise<AttachmentRecord | null | undefined>
-  /** Writes columns of the row, if it meets the conditions; how many rows did. */
-  write(run: Run, id: RowRef['id'], columns: Partial<AttachmentRecord> | typeof emptyRecord, conditions?: Conditions): Promise<number>
+  /** Writes columns of the row, if it meets the conditions; how many rows did. Of each of them others are told along with it. */
+  write(run: Run, id: RowRef['id'], columns: Partial<AttachmentRecord> | typeof emptyRecord, conditions?: Conditions, along?: Along): Promise<number>
   /** Rows with a file that meet the conditions, the one that was attempted first in front. */
   find(run: Run, conditions: Conditions, limit: number): Promise<FoundRecord[]>
 }
@@ -102,13 +103,16 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
       return records[0] && hydrate(records[0])
     },
 
-    async write(run, id, changes, conditions = {}) {
+    async write(run, id, changes, conditions = {}, along) {
       const { values, put } = parameters()
       const set = Object.entries(changes).map(([property, value]) => put(columns[property as keyof AttachmentRecord], value))
       for (const column of unbumped) set.push(`${named(column)} = ${named(column)}`)
       const where = [...keys.map((key) => put(key, id[key.propertyPath])), ...meeting(conditions, put)]
-      const { affected } = await run(`UPDATE ${table}${byKey} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`, values)
-      return affected ?? 0
+      const update = `UPDATE ${table}${byKey} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`
+      if (!along) return (await run(update, values)).affected ?? 0
+      const told = along.sql(driver.createParameter(`p${values.length + 1}`, values.length))
+      const { records } = await run(`WITH changed AS (${update} RETURNING 1) SELECT ${told} FROM changed`, [...values, along.value])
+      return records.length
     },
 
     async find(run, conditions, limit) {

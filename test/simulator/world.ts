@@ -105,6 +105,7 @@ export class World {
       definition: () => this.definition,
       retry: { attempts: 3, backoff: (attempt) => 1_000 * attempt, elsewhere: 0 },
       now: () => this.now(),
+      tell: () => undefined,
       every(_interval, task) {
         beats.add(task)
         return () => void beats.delete(task)

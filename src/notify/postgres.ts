@@ -1,0 +1,100 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Client } from 'pg'
+import { UsageError } from '../errors'
+import { type Message, messageFrom, type Notifier } from './notifier'
+
+export interface PostgresNotifierOptions {
+  /**
+   * For listening, one connection in each process that does: a URL, or what `new pg.Client()` takes. To the primary itself, since a
+   * pooler in transaction mode (PgBouncer) passes no notifications on.
+   */
+  connection: string | Readonly<Record<string, unknown>>
+  /** Name of the channel; default `'typeorm_attachments'`. */
+  channel?: string
+}
+
+/** PostgreSQL takes no payload of 8,000 bytes. */
+const largestPayload = 7_999
+/** Between two signs of life of the connection that listens, and how long it may be silent. Milliseconds. */
+const interval = 15_000
+/** Until the next try to connect. Milliseconds. */
+const pause = 500
+
+/**
+ * NOTIFY and LISTEN of the database of the rows. What happens to a row is told by the statement or the transaction that changes it: by its
+ * commit, and only then.
+ */
+export function postgresNotifier({ connection, channel = 'typeorm_attachments' }: PostgresNotifierOptions): Notifier {
+  return {
+    async notify(message, statement) {
+      await statement('SELECT pg_notify($1, $2)', [channel, payloadOf(message)])
+    },
+
+    along: (message) => ({ sql: (parameter) => `pg_notify('${channel.replaceAll("'", "''")}', ${parameter})`, value: payloadOf(message) }),
+
+    listen(hear, began) {
+      const ending = new AbortController()
+      const listening = keepListening(ending.signal)
+      return async () => {
+        ending.abort()
+        await listening
+      }
+
+      async function keepListening(ended: AbortSignal): Promise<void> {
+        while (!ended.aborted) {
+          await listenOnce(ended).catch(() => undefined)
+          await sleep(pause, undefined, { signal: ended }).catch(() => undefined)
+        }
+      }
+
+      /** Returns when the connection is lost, or not wanted any more. */
+      async function listenOnce(ended: AbortSignal): Promise<void> {
+        const client = await newClient(connection)
+        const lost = new AbortController()
+        const cut = () => lost.abort()
+        for (const event of ['error', 'end'] as const) client.on(event, cut)
+        ended.addEventListener('abort', cut)
+        client.on('notification', ({ payload = '' }) => {
+          const message = messageFrom(payload)
+          if (message) hear(message)
+        })
+        try {
+          await client.connect()
+          await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
+          began()
+          // a connection that nobody closed may be dead all the same
+          while (!lost.signal.aborted) {
+            await sleep(interval, undefined, { signal: lost.signal })
+            await client.query('SELECT 1')
+          }
+        } finally {
+          ended.removeEventListener('abort', cut)
+          await client.end().catch(() => undefined)
+        }
+      }
+    },
+
+    check(kind) {
+      if (kind === 'postgres') return
+      throw new UsageError('wrong_database', `postgresNotifier() tells by the database of the rows, which is ${kind}: take another notifier`)
+    },
+  }
+}
+
+async function newClient(connection: PostgresNotifierOptions['connection']): Promise<Client> {
+  const { Client } = await import('pg')
+  const config = typeof connection === 'string' ? { connectionString: connection } : connection
+  return new Client({
+    keepAlive: true,
+    query_timeout: interval,
+    connectionTimeoutMillis: interval,
+    application_name: 'typeorm-attachments',
+    ...config,
+  })
+}
+
+/** An id that is too long is left out: the version names the file. */
+function payloadOf(message: Message): string {
+  const payload = JSON.stringify(message)
+  return Buffer.byteLength(payload) > largestPayload ? JSON.stringify({ ...message, id: {} }) : payload
+}

@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto'
+import type { EventEmitter } from 'node:events'
+import { messageOf } from '../errors'
+import { type Along, type Message, type Notifier, notTold, type Statement } from './notifier'
+import type { Signal, State } from './signal'
+
+/** What happens to files, here and, by the notifier, in other processes. Each listener gets the signal. */
+export type AttachmentEvents = EventEmitter<Record<State, [signal: Signal]>>
+
+/** Hears of one file: a signal, or undefined when something may have been missed. */
+export type Wake = (signal: Signal | undefined) => void
+
+/** Where signals come together: those of this process, and those that a notifier brings. */
+export interface Signals {
+  /** Whether others tell what they do: without a notifier, whoever waits has to look. */
+  readonly heard: boolean
+  /** What the statement that changes the row says to others, if the notifier can. */
+  along(signal: Signal): Along | undefined
+  /** Says what has been committed. `others` have heard it along with the statement, or are to be told. */
+  tell(signal: Signal, others: 'were told' | 'are to be told'): void
+  /** Hears of the file with a version, until the function that comes back is called. */
+  watch(version: string, wake: Wake): () => void
+  close(): Promise<void>
+}
+
+/** With what signals are told. */
+export interface Telling {
+  /** Outlives the connection. */
+  readonly events: AttachmentEvents
+  readonly notifier: Notifier | undefined
+  /** The name of a file for those who may watch it. */
+  channelOf(version: string): string | undefined
+  /** To the rows' database. */
+  readonly statement: Statement
+}
+
+export function signalsOf({ events, notifier, channelOf, statement }: Telling): Signals {
+  const from = randomUUID()
+  const watchers = new Map<string, Set<Wake>>()
+  let stop: (() => Promise<void>) | undefined
+  let closed = false
+
+  // who tells and does not listen, such as a worker, needs no connection for it
+  const listen = () => {
+    if (!closed) stop ??= notifier?.listen(hear, () => wakeAll())
+  }
+
+  function hear({ from: sender, channel: _, ...signal }: Message): void {
+    if (sender !== from) happened(signal)
+  }
+
+  function happened(signal: Signal): void {
+    for (const wake of [...(watchers.get(signal.version) ?? [])]) wake(signal)
+    try {
+      events.emit(signal.state, signal)
+    } catch (error) {
+      process.emitWarning(`a listener of attachments.events for '${signal.state}' threw: ${messageOf(error)}`, 'AttachmentWarning')
+    }
+  }
+
+  function wakeAll(): void {
+    for (const wakes of [...watchers.values()]) for (const wake of [...wakes]) wake(undefined)
+  }
+
+  const messageOfSignal = (signal: Signal): Message => ({ ...signal, from, channel: channelOf(signal.version) })
+
+  if (events.eventNames().length > 0) listen()
+  const listeners = events as EventEmitter
+  listeners.on('newListener', listen)
+
+  return {
+    heard: notifier !== undefined,
+    along: (signal) => notifier?.along?.(messageOfSignal(signal)),
+
+    tell(signal, others) {
+      if (closed) return
+      happened(signal)
+      if (notifier && others === 'are to be told') {
+        const telling = async () => notifier.notify(messageOfSignal(signal), statement)
+        telling().catch((error) => notTold(signal, error))
+      }
+    },
+
+    watch(version, wake) {
+      listen()
+      const wakes = watchers.get(version) ?? new Set()
+      watchers.set(version, wakes.add(wake))
+      return () => {
+        wakes.delete(wake)
+        if (wakes.size === 0 && watchers.get(version) === wakes) watchers.delete(version)
+      }
+    },
+
+    async close() {
+      closed = true
+      listeners.off('newListener', listen)
+      wakeAll()
+      await stop?.()
+    },
+  }
+}
