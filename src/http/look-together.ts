@@ -1,0 +1,41 @@
+import type { FoundFile, WatchedFile, WatchPort } from './watch-port'
+
+/** Versions that are asked for by one query. */
+const most = 500
+
+/** Looks at the row of one file; null where no row has it. */
+export type Look = (file: WatchedFile) => Promise<FoundFile | null>
+
+/** What one query asks for. */
+interface Batch {
+  readonly versions: Set<string>
+  readonly found: Promise<ReadonlyMap<string, FoundFile>>
+  sent: boolean
+}
+
+/**
+ * Looks at many files by few queries, one after the other for each attachment: what is asked for at the same moment, or while a query is
+ * under way, is answered by the next one. So a thousand pages that look at the same moment cost a few queries.
+ */
+export function lookTogether(look: WatchPort['look']): Look {
+  const last = new Map<string, Batch>()
+
+  function batchAfter(before: Batch | undefined, { entity, attachment }: WatchedFile): Batch {
+    const versions = new Set<string>()
+    const send = () => {
+      batch.sent = true
+      return look({ entity, attachment }, [...versions])
+    }
+    const batch: Batch = { versions, sent: false, found: Promise.resolve(before?.found).then(send, send) }
+    return batch
+  }
+
+  return async (file) => {
+    const name = `${file.entity}.${file.attachment}`
+    const before = last.get(name)
+    const batch = before && !before.sent && before.versions.size < most ? before : batchAfter(before, file)
+    last.set(name, batch)
+    batch.versions.add(file.version)
+    return (await batch.found).get(file.version) ?? null
+  }
+}
