@@ -9,6 +9,8 @@ export interface WatchState<File = unknown> {
   readonly token: string
   /** `removed`: its row has another file by now, or none, or is gone. */
   readonly state: 'awaiting' | 'processing' | 'processed' | 'failed' | 'removed'
+  /** Another one whenever there is more to tell than progress. */
+  readonly mark: string
   /** Of its styles so many, the original among them, are in the storage. Only while a job tells it. */
   readonly progress?: { readonly done: number; readonly of: number }
   /** The topic of an MQTT broker where signals of this file are. */
@@ -27,7 +29,6 @@ export interface TokenFor extends WatchedFile {
 
 /** How a file is found to be. */
 export interface Sight {
-  /** The same as long as there is nothing new to tell. */
   readonly mark: string
   readonly state: WatchState['state']
   tell(): Promise<WatchState>
@@ -38,12 +39,13 @@ export async function see(watched: TokenFor, look: Look, show: Show, topicOf: Wa
   const found = await look(watched)
   const state = stateOf(found)
   const written = Object.values(found?.file.meta?.styles ?? {}).filter((style) => style.written)
+  const mark = `${state} ${written.length}`
   return {
     state,
-    mark: `${state} ${written.length}`,
+    mark,
     async tell() {
       const file = found && (await show(found.file, found.ref))
-      return { token: watched.token, state, topic: topicOf(watched.version), file }
+      return { token: watched.token, state, mark, topic: topicOf(watched.version), file }
     },
   }
 }

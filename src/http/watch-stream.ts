@@ -18,9 +18,8 @@ export interface StreamSetup {
 /** One file of a page. */
 interface Watched {
   readonly file: TokenFor
-  /** The mark and the state that the page was told last. */
-  mark?: string
-  state?: WatchState['state']
+  /** What the page was told last. */
+  told?: Pick<WatchState, 'state' | 'mark'>
   looking: boolean
   /** Something has happened since the look that is under way. */
   again: boolean
@@ -85,9 +84,9 @@ export class WatchStream {
   }
 
   #wake(watched: Watched, signal: Signal | undefined): void {
-    const { token, version } = watched.file
-    if (signal?.state === 'progress' && watched.state === 'processing') {
-      this.#tell({ token, state: 'processing', progress: signal.progress, topic: this.#setup.port.topicOf(version) })
+    const { file, told } = watched
+    if (signal?.state === 'progress' && told?.state === 'processing') {
+      this.#tell({ token: file.token, ...told, progress: signal.progress, topic: this.#setup.port.topicOf(file.version) })
     } else this.#lookLater(watched)
   }
 
@@ -103,9 +102,9 @@ export class WatchStream {
       do {
         watched.again = false
         const { mark, state, tell } = await see(watched.file, look, show, port.topicOf)
-        if (this.#ended || watched.mark === mark) continue
+        if (this.#ended || watched.told?.mark === mark) continue
         this.#tell(await tell())
-        Object.assign(watched, { mark, state })
+        watched.told = { state, mark }
       } while (watched.again && !this.#ended)
     } finally {
       watched.looking = false
