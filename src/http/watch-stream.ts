@@ -20,6 +20,8 @@ interface Watched {
   readonly file: TokenFor
   /** What the page was told last. */
   told?: Pick<WatchState, 'state' | 'mark'>
+  /** The progress of this attempt. */
+  done: number
   looking: boolean
   /** Something has happened since the look that is under way. */
   again: boolean
@@ -40,7 +42,7 @@ export class WatchStream {
 
   constructor(files: readonly TokenFor[], setup: StreamSetup) {
     this.#setup = setup
-    this.#files = files.map((file) => ({ file, looking: false, again: false }))
+    this.#files = files.map((file) => ({ file, done: 0, looking: false, again: false }))
     this.#deaf = this.#files.map((watched) => setup.port.watch(watched.file.version, (signal) => this.#wake(watched, signal)))
     setup.streams.add(this)
   }
@@ -84,10 +86,14 @@ export class WatchStream {
   }
 
   #wake(watched: Watched, signal: Signal | undefined): void {
-    const { file, told } = watched
-    if (signal?.state === 'progress' && told?.state === 'processing') {
-      this.#tell({ token: file.token, ...told, progress: signal.progress, topic: this.#setup.port.topicOf(file.version) })
-    } else this.#lookLater(watched)
+    const { file, told, done } = watched
+    if (signal?.state === 'processing') watched.done = 0
+    if (signal?.state !== 'progress' || told?.state !== 'processing') return void this.#lookLater(watched)
+    const { progress } = signal
+    // others' signals may come in another order
+    if (!progress || progress.done <= done) return
+    watched.done = progress.done
+    this.#tell({ token: file.token, ...told, progress, topic: this.#setup.port.topicOf(file.version) })
   }
 
   #lookLater(watched: Watched): void {
