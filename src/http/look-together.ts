@@ -6,7 +6,7 @@ const most = 500
 /** Looks at the row of one file; null where no row has it. */
 export type Look = (file: WatchedFile) => Promise<FoundFile | null>
 
-/** What one query asks for. */
+/** What is to be looked at next, of one attachment. */
 interface Batch {
   readonly versions: Set<string>
   readonly found: Promise<ReadonlyMap<string, FoundFile>>
@@ -21,19 +21,21 @@ export function lookTogether(look: WatchPort['look']): Look {
   const last = new Map<string, Batch>()
 
   function batchAfter(before: Batch | undefined, { entity, attachment }: WatchedFile): Batch {
-    const versions = new Set<string>()
-    const send = () => {
+    const send = async () => {
       batch.sent = true
-      return look({ entity, attachment }, [...versions])
+      const versions = [...batch.versions]
+      const found: [string, FoundFile][] = []
+      for (let at = 0; at < versions.length; at += most) found.push(...(await look({ entity, attachment }, versions.slice(at, at + most))))
+      return new Map(found)
     }
-    const batch: Batch = { versions, sent: false, found: Promise.resolve(before?.found).then(send, send) }
+    const batch: Batch = { versions: new Set(), sent: false, found: Promise.resolve(before?.found).then(send, send) }
     return batch
   }
 
   return async (file) => {
     const name = `${file.entity}.${file.attachment}`
     const before = last.get(name)
-    const batch = before && !before.sent && before.versions.size < most ? before : batchAfter(before, file)
+    const batch = before && !before.sent ? before : batchAfter(before, file)
     last.set(name, batch)
     batch.versions.add(file.version)
     return (await batch.found).get(file.version) ?? null

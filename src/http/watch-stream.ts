@@ -132,7 +132,8 @@ export class WatchStream {
   }
 
   #taken(): string {
-    const events = [...this.#toTell.values()].map((state) => this.#frames?.of(state))
+    const states = this.#files.flatMap(({ file }) => this.#toTell.get(file.token) ?? [])
+    const events = states.map((state) => this.#frames?.of(state))
     this.#toTell.clear()
     return events.join('')
   }

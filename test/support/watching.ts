@@ -22,7 +22,7 @@ export function streamOf(
 }
 
 export function addressOf(tokens: readonly string[], base = 'http://app.test/watch'): string {
-  return `${base}?${new URLSearchParams(tokens.map((token) => ['token', token]))}`
+  return `${base}?${new URLSearchParams(tokens.map((token): [string, string] => ['token', token]))}`
 }
 
 /** Reads a stream of events as a browser does. It is left when the test ends. */
