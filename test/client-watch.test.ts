@@ -124,7 +124,7 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
     await expect.poll(states).toEqual(['a processing', 'b processing', 'gone removed'])
     finish('b')
     await expect.poll(states).toHaveLength(4)
-    expect(await outcome()).toBeNull()
+    expect(await outcome()).toBeUndefined()
     finish('a')
     await expect.poll(outcome).toBe('over')
     expect((await states()).slice(3)).toEqual(['b processed', 'a processed'])
