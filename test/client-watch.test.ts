@@ -103,13 +103,13 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
       states: async () => (await told()).map(({ token, state, progress }) => `${token} ${state}${progress ? ` ${progress.done}` : ''}`),
       outcome: () => page.evaluate('outcome'),
       watching: (tokens: readonly string[]) => page.evaluate(`watching(${JSON.stringify(tokens)})`),
-      hurry: () => page.evaluate('pace = 50'),
+      hurry: (pace: number) => page.evaluate(`pace = ${pace}`),
     }
   }
 
   async function withPort(...versions: string[]) {
     const port = watchPort(...versions)
-    const streams = openStreams(60_000)
+    const streams = openStreams(60_000, 20)
     onTestFinished(() => streams.close())
     const finish = (version: string) => {
       port.rows.set(version, 'processed')
@@ -136,9 +136,9 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
   it.each(['keeps all', 'keeps the rest', 'no streams'] as const)('a proxy that %s: it asks instead, and tells the same once', async (proxy) => {
     const { app, watching, states, outcome, finish, hurry } = await withPort('a', 'b')
     app.proxy = proxy
-    await hurry()
+    await hurry(50)
     await watching(['a', 'b'])
-    await expect.poll(() => app.seen.asked).toBeGreaterThan(3)
+    await expect.poll(() => app.seen.asked, { timeout: 10_000 }).toBeGreaterThan(3)
     expect(await states()).toEqual(['a processing', 'b processing'])
     finish('a')
     await expect.poll(states).toEqual(['a processing', 'b processing', 'a processed'])
@@ -154,14 +154,27 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
     streams.close()
     app.goAway()
     finish('a')
-    await hurry()
+    await hurry(10)
     await app.comeBack()
     await expect.poll(states).toContain('a processed')
-    await expect.poll(() => app.seen).toMatchObject({ open: 1 })
+    await expect.poll(() => app.seen, { timeout: 10_000 }).toMatchObject({ open: 1 })
     expect(app.seen.streams).toBeGreaterThan(1)
     finish('b')
     await expect.poll(outcome).toBe('over')
     expect(await states()).toEqual(['a processing', 'b processing', 'a processed', 'b processed'])
+  })
+
+  it('signs of life keep a stream in use of which nothing is heard', async () => {
+    const { app, watching, states, outcome, finish, hurry } = await withPort('a')
+    await watching(['a'])
+    await expect.poll(states).toEqual(['a processing'])
+    await hurry(50)
+    const beats = beatsOf(await fetch(`${app.origin}/watch?token=a`, { headers: { accept: 'text/event-stream' } }))
+    // far beyond the 40 seconds
+    for (let beat = 0; beat < 100; beat++) await beats.next()
+    finish('a')
+    await expect.poll(outcome).toBe('over')
+    expect(app.seen).toMatchObject({ streams: 2, asked: 0 })
   })
 
   it('what is refused is not tried again', async () => {
@@ -213,6 +226,12 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
     expect(all[3]?.file).toMatchObject({ processing: false, styles: { thumb: `https://files.test/${user.avatar.path('thumb')}` } })
   })
 })
+
+/** The signs of life of a stream. */
+async function* beatsOf({ body }: Response): AsyncGenerator<string> {
+  const pieces = (body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream())
+  for await (const piece of pieces as unknown as AsyncIterable<string>) for (const [beat] of piece.matchAll(/^event:alive$/gm)) yield beat
+}
 
 @Entity()
 class User {

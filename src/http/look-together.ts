@@ -20,7 +20,7 @@ interface Batch {
 export function lookTogether(look: WatchPort['look']): Look {
   const last = new Map<string, Batch>()
 
-  function batchAfter(before: Batch | undefined, { entity, attachment }: WatchedFile): Batch {
+  function batchAfter(before: Batch | undefined, name: string, { entity, attachment }: WatchedFile): Batch {
     const send = async () => {
       batch.sent = true
       const versions = [...batch.versions]
@@ -29,13 +29,15 @@ export function lookTogether(look: WatchPort['look']): Look {
       return new Map(found)
     }
     const batch: Batch = { versions: new Set(), sent: false, found: Promise.resolve(before?.found).then(send, send) }
+    const forget = () => last.get(name) === batch && last.delete(name)
+    batch.found.then(forget, forget)
     return batch
   }
 
   return async (file) => {
     const name = `${file.entity}.${file.attachment}`
     const before = last.get(name)
-    const batch = before && !before.sent ? before : batchAfter(before, file)
+    const batch = before && !before.sent ? before : batchAfter(before, name, file)
     last.set(name, batch)
     batch.versions.add(file.version)
     return (await batch.found).get(file.version) ?? null

@@ -1,8 +1,5 @@
 import { messageOf } from '../errors'
 
-/** Between two signs of life. Milliseconds. */
-const beat = 15_000
-
 interface Stream {
   lookAgain(): void
   beat(): void
@@ -19,8 +16,11 @@ export interface OpenStreams {
   close(): void
 }
 
-/** @param pause milliseconds after which each looks even if it has heard nothing */
-export function openStreams(pause: number): OpenStreams {
+/**
+ * @param pause milliseconds after which each looks even if it has heard nothing
+ * @param beat milliseconds between two signs of life: pages take a stream for held back after 40 seconds of silence
+ */
+export function openStreams(pause: number, beat = 15_000): OpenStreams {
   const streams = new Set<Stream>()
   let timers: NodeJS.Timeout[] = []
   let lastError: unknown

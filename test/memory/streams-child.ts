@@ -22,7 +22,12 @@ class Note {
 async function main(pages: number, bare: boolean): Promise<void> {
   const dataSource = await new DataSource({ type: 'sqljs', entities: [Note], synchronize: true }).initialize()
   const background = inlineBackground()
-  const attachments = new Attachments({ staging: memoryStorage(), storage: memoryStorage(), background, secret: 'a secret of more than 32 characters' })
+  const attachments = new Attachments({
+    staging: memoryStorage(),
+    storage: memoryStorage(),
+    background,
+    secret: 'a secret of more than 32 characters',
+  })
   await attachments.connect(dataSource)
   const tokens: string[] = []
   for (let page = 0; page < pages; page++) {
@@ -37,7 +42,7 @@ async function main(pages: number, bare: boolean): Promise<void> {
   await once(server, 'listening')
   process.on('message', async () => {
     // what is to be collected may hold more of it
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 6; round++) {
       globalThis.gc?.()
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
