@@ -1,6 +1,7 @@
 import 'reflect-metadata'
+import mqtt from 'mqtt'
 import { DataSource, Entity, type Logger, PrimaryGeneratedColumn } from 'typeorm'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import {
   type Attached,
   Attachment,
@@ -10,9 +11,11 @@ import {
   inlineBackground,
   type Message,
   memoryStorage,
+  mqttNotifier,
   type Notifier,
   ProcessingError,
   postgresNotifier,
+  type Signal,
   type WatchState,
 } from '../src'
 import { watchTokensOf } from '../src/lifecycle/watch-token'
@@ -36,7 +39,7 @@ class User {
 }
 
 /** Tells what a test lets it tell. */
-function testNotifier() {
+function testNotifier({ stop = async () => undefined }: { stop?: () => Promise<void> } = {}) {
   const heard: Array<(message: Message) => void> = []
   const began: Array<() => void> = []
   const notifier: Notifier = {
@@ -44,7 +47,7 @@ function testNotifier() {
     listen(hear, beginning) {
       heard.push(hear)
       began.push(beginning)
-      return async () => undefined
+      return stop
     },
   }
   return { notifier, hear: (message: Message) => heard[0]?.(message), begin: () => began[0]?.() }
@@ -209,6 +212,43 @@ describe('a stream', () => {
     expect(said).toEqual([])
   })
 
+  it('ends also where it has begun while attachments.close() was at it', async () => {
+    let stopped = () => {}
+    const stopping = new Promise<void>((resolve) => (stopped = resolve))
+    let asked = () => {}
+    const atIt = new Promise<void>((resolve) => (asked = resolve))
+    const stop = () => {
+      asked()
+      return stopping
+    }
+    const { saved, watch, attachments } = await start({ notifier: testNotifier({ stop }).notifier })
+    const token = (await saved()).avatar.watchToken()
+    const first = watcherOf(await watch(streamOf([token])))
+    const closing = attachments.close()
+    await atIt
+    const second = watcherOf(await watch(streamOf([token])))
+    await expect.poll(() => [first.ended, second.ended, second.states.length]).toEqual([true, false, 1])
+    stopped()
+    await closing
+    await expect.poll(() => second.ended).toBe(true)
+  })
+
+  it('leaves out progress that comes late, until there is another attempt', async () => {
+    const { notifier, hear } = testNotifier()
+    const { saved, watch } = await start({ notifier })
+    const user = await saved()
+    const of = { from: 'elsewhere', entity: 'User', id: { id: user.id }, attachment: 'avatar', version: user.avatar.version as string }
+    const page = watcherOf(await watch(streamOf([user.avatar.watchToken()])))
+    for (const done of [2, 1, 2, 3]) {
+      hear({ ...of, state: 'progress', progress: { done, of: 3 } })
+      await new Promise(setImmediate)
+    }
+    await expect.poll(() => statesOf(page)).toEqual(['processing', 'processing 2', 'processing 3'])
+    hear({ ...of, state: 'processing' })
+    hear({ ...of, state: 'progress', progress: { done: 1, of: 3 } })
+    await expect.poll(() => statesOf(page).at(-1)).toBe('processing 1')
+  })
+
   it('goes on after a look that failed, which is one warning', async () => {
     const said = warnings()
     const { saved, watch, dataSource, background } = await start()
@@ -275,6 +315,25 @@ describe('without a stream', () => {
     const topic = `files/${watchTokensOf([secret]).channelOf(avatar.version as string)}`
     expect(await asked(watch, [avatar.watchToken()])).toMatchObject([{ topic }])
   })
+})
+
+it.skipIf(inject('mqtt') === null)('the topic is the one where the broker has the signals of the file', async () => {
+  const connected = async () => {
+    const client = await mqtt.connectAsync(inject('mqtt') as string)
+    onTestFinished(() => client.endAsync(true))
+    return client
+  }
+  const prefix = `test-${Math.random()}`
+  const { saved, watch, background } = await start({ notifier: mqttNotifier({ client: await connected(), prefix }) })
+  const [{ avatar }] = [await saved(), await saved()]
+  const [{ topic }] = (await asked(watch, [avatar.watchToken()])) as [WatchState]
+  const browser = await connected()
+  const heard: Signal[] = []
+  browser.on('message', (_topic, message) => void heard.push(JSON.parse(String(message))))
+  await browser.subscribeAsync(topic as string, { qos: 1 })
+  await background.run()
+  await expect.poll(() => heard.at(-1)?.state).toBe('processed')
+  expect(new Set(heard.map(({ version }) => version))).toEqual(new Set([avatar.version]))
 })
 
 describe('a request is refused', () => {
