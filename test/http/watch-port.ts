@@ -10,8 +10,8 @@ export interface TestWatchPort extends WatchPort {
   readonly watchers: Set<Wake>
   /** Versions that were looked at, by query. */
   readonly looks: string[][]
-  /** What a look waits for, or throws. */
-  beforeLook: () => unknown
+  /** What happens when a look has read the rows: what its answer waits for, or throws. */
+  beforeAnswer: () => unknown
   wakeAll(): void
 }
 
@@ -23,7 +23,7 @@ export function watchPort(...versions: string[]): TestWatchPort {
     rows,
     watchers,
     looks,
-    beforeLook: () => undefined,
+    beforeAnswer: () => undefined,
     wakeAll: () => {
       for (const wake of [...watchers]) wake(undefined)
     },
@@ -33,8 +33,9 @@ export function watchPort(...versions: string[]): TestWatchPort {
     },
     async look(_name, asked) {
       looks.push([...asked])
-      await port.beforeLook()
-      return new Map(asked.flatMap((version): [string, FoundFile][] => (rows.has(version) ? [[version, foundAt(version, rows.get(version))]] : [])))
+      const found = asked.flatMap((version): [string, FoundFile][] => (rows.has(version) ? [[version, foundAt(version, rows.get(version))]] : []))
+      await port.beforeAnswer()
+      return new Map(found)
     },
     watch(_version, wake) {
       // the same function may come twice

@@ -40,7 +40,7 @@ describe.each(bare)('%s', (_name, serve) => {
     await gone(port)
 
     let look = () => {}
-    port.beforeLook = () => new Promise<void>((resolve) => (look = resolve))
+    port.beforeAnswer = () => new Promise<void>((resolve) => (look = resolve))
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
     socket.write('GET /?token=a HTTP/1.1\r\nHost: app.test\r\nAccept: text/event-stream\r\n\r\n')
     await expect.poll(() => port.looks).toHaveLength(2)
@@ -111,7 +111,7 @@ it('a stream whose browser has gone before it begins is none', async () => {
 
 it('a first look that fails is the error of the handler, and leaves nobody watching', async () => {
   const port = watchPort('a', 'b')
-  port.beforeLook = () => {
+  port.beforeAnswer = () => {
     throw new Error('the database is away')
   }
   await expect(handlerOn(port).watch(streamOf(['a', 'b']))).rejects.toThrow('the database is away')
@@ -120,27 +120,56 @@ it('a first look that fails is the error of the handler, and leaves nobody watch
 
 it('what happens during the first look is not missed', async () => {
   const port = watchPort('a')
-  port.beforeLook = () => {
-    port.beforeLook = () => undefined
-    // the query has read the row by now
-    queueMicrotask(() => {
-      port.rows.set('a', 'processed')
-      port.wakeAll()
-    })
+  port.beforeAnswer = () => {
+    port.beforeAnswer = () => undefined
+    port.rows.set('a', 'processed')
+    port.wakeAll()
   }
   const page = watcherOf(await handlerOn(port).watch(streamOf(['a'])))
   await expect.poll(() => page.states.at(-1)).toMatchObject({ state: 'processed' })
+})
+
+it('a stream that is ended says before what is still to be told', async () => {
+  const port = watchPort('a')
+  const { watch, streams } = handlerOn(port)
+  const response = await watch(streamOf(['a']))
+  port.rows.set('a', 'processed')
+  port.wakeAll()
+  await expect.poll(() => port.looks).toHaveLength(2)
+  await new Promise(setImmediate)
+  streams.close()
+  const page = watcherOf(response)
+  await expect.poll(() => page.ended).toBe(true)
+  expect(page.states.map(({ state }) => state)).toEqual(['processing', 'processed'])
+})
+
+it('all streams have two timers, and none when there is none', () => {
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+  const streams = openStreams(60_000)
+  const stream = () => ({ lookAgain() {}, beat() {}, end() {} })
+  const [one, other] = [stream(), stream()]
+  const before = timers()
+  streams.add(one)
+  streams.add(other)
+  expect(timers()).toBe(before + 2)
+  streams.delete(one)
+  streams.delete(one)
+  expect(timers()).toBe(before + 2)
+  streams.delete(other)
+  expect(timers()).toBe(before)
 })
 
 it('who asks while a query is under way is answered by the next, in hundreds', async () => {
   const port = watchPort()
   const look = lookTogether(port.look)
   let go = () => {}
-  port.beforeLook = () => new Promise<void>((resolve) => (go = resolve))
+  port.beforeAnswer = () => new Promise<void>((resolve) => (go = resolve))
   const first = look({ entity: 'User', attachment: 'avatar', version: 'first' })
   await expect.poll(() => port.looks).toHaveLength(1)
   const rest = Array.from({ length: 1_200 }, (_, at) => look({ entity: 'User', attachment: 'avatar', version: String(at % 600) }))
-  port.beforeLook = () => undefined
+  port.beforeAnswer = () => undefined
+  await new Promise(setImmediate)
+  expect(port.looks).toHaveLength(1)
   go()
   expect(await Promise.all([first, ...rest])).toEqual(Array(1_201).fill(null))
   expect(port.looks.map(({ length }) => length)).toEqual([1, 500, 100])
