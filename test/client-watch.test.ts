@@ -148,13 +148,19 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
   })
 
   it('a server that goes and comes back: a new stream, and what happened meanwhile', async () => {
-    const { app, watching, states, outcome, finish, hurry, streams } = await withPort('a', 'b')
+    const { app, page, watching, states, outcome, finish, hurry, streams } = await withPort('a', 'b')
     await watching(['a', 'b'])
     await expect.poll(states).toHaveLength(2)
+    await hurry(10)
+    let failed = 0
+    page.on('requestfailed', (request) => {
+      if (request.resourceType() === 'eventsource') failed += 1
+    })
     streams.close()
     app.goAway()
     finish('a')
-    await hurry(10)
+    // the stream that ended, and others that could not begin
+    await expect.poll(() => failed, { timeout: 10_000 }).toBeGreaterThan(2)
     await app.comeBack()
     await expect.poll(states).toContain('a processed')
     await expect.poll(() => app.seen, { timeout: 10_000 }).toMatchObject({ open: 1 })
