@@ -41,11 +41,13 @@ export function toNodeHandler(handler: FetchHandler): NodeHandler {
       if (!outgoing.writableFinished) gone.abort()
     })
 
+    let isOurs = !reply
     async function answer(): Promise<void> {
       const { request, letGo } = toRequest(incoming, 'raw' in given ? given.body : incoming.body, gone.signal)
       try {
         const answer = request ? await handler(request) : new Response(null, { status: 400 })
         if (reply) takeFrom(reply)
+        isOurs = true
         await send(answer, outgoing)
       } finally {
         letGo()
@@ -53,15 +55,20 @@ export function toNodeHandler(handler: FetchHandler): NodeHandler {
     }
 
     await answer().catch((error) => {
-      if (error === gone.signal.reason) return
-      if (reply && !outgoing.headersSent) throw new Error('the handler has failed', { cause: error })
-      if (next) return next(error)
+      if (gone.signal.aborted && error === gone.signal.reason) return
+      if (!isOurs) throw wrapped(error)
+      // Express would take a number, a word or nothing for no error, and go on
+      if (next) return next(typeof error === 'object' && error ? error : wrapped(error))
       process.emitWarning(`a request could not be answered: ${messageOf(error)}`, 'AttachmentWarning')
-      if (outgoing.headersSent) outgoing.destroy()
-      else outgoing.writeHead(500).end()
+      if (outgoing.headersSent) return outgoing.destroy()
+      // the length of the answer that failed, above all
+      for (const name of outgoing.getHeaderNames()) outgoing.removeHeader(name)
+      outgoing.writeHead(500).end()
     })
   }
 }
+
+const wrapped = (error: unknown) => new Error('the handler has failed', { cause: error })
 
 /** From here on Fastify leaves the response alone; what its plugins wanted to be sent with it is not lost. */
 function takeFrom(reply: WrappedReply): void {

@@ -322,6 +322,26 @@ it("answers an empty 500 on Node's own server, and warns", async () => {
   expect(seen).toEqual([expect.stringContaining(failure.message)])
 })
 
+describe.each(bare)('on %s', (_name, serve) => {
+  it.each([undefined, null, 0, 'route', 'router', {}])('is answered what throws something that is no error: %s', async (thrown) => {
+    warnings()
+    const { url } = await serve(async () => {
+      throw thrown
+    })
+    expect((await fetch(url)).status).toBe(500)
+  })
+
+  it('is answered where the answer cannot be sent: one that was sent before', async () => {
+    warnings()
+    const told = new Response('not you', { headers: { 'content-length': '7' } })
+    const { url } = await serve(async () => told)
+    expect(await (await fetch(url)).text()).toBe('not you')
+    const response = await fetch(url)
+    expect(response.status).toBe(500)
+    expect(await response.text()).not.toBe('not you')
+  })
+})
+
 it('speaks HTTP/2', async () => {
   const server = createHttp2Server(toNodeHandler(mirror) as never)
   server.listen(0)
