@@ -30,7 +30,8 @@ interface Asking extends UppyCall, UppyContext {
 
 /** The call that a URL stands for; undefined where it is none of Uppy's. */
 export function uppyCallOf({ pathname, searchParams }: URL): UppyCall | undefined {
-  const [, base, rest] = /^(.*?)\/+s3\/((?:params|sts|multipart)(?:\/.*)?)$/.exec(pathname) ?? []
+  // segment by segment, so that a path of slashes alone takes no longer than another
+  const [, base, rest] = /^((?:\/+[^/]+)*?)\/+s3\/((?:params|sts|multipart)(?:\/.*)?)$/.exec(pathname) ?? []
   return base === undefined || rest === undefined ? undefined : { base, steps: rest.split('/'), query: searchParams }
 }
 

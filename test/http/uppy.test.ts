@@ -150,6 +150,12 @@ it('finds its calls below a path that ends with a slash, too', async () => {
   expect(await response.json()).toMatchObject({ url: `${base}?upload=${port.planned[0]?.token}` })
 })
 
+it('looks at a path once, however many slashes it has', async () => {
+  const { handler } = uppyOn(memoryStorage())
+  const response = await handler(new Request(`http://app.test${'/'.repeat(1_000_000)}`))
+  expect(await codeIn(response)).toBe('405 method_not_allowed')
+})
+
 it.each([
   ['no entity', { property: 'avatar', size: 12 }, "metadata must say 'entity' and 'property'"],
   ['no property', { entity: 'User', size: 12 }, "metadata must say 'entity' and 'property'"],
