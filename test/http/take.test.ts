@@ -211,6 +211,19 @@ it('takes a file that holds what looks like the end of its form', async () => {
   expect(await stored(setting.staging, setting.port.planned[0]?.key as string)).toBe(digest(Buffer.from(file)))
 })
 
+it('takes a form whose last line has no end, which the standard leaves open', async () => {
+  const setting = await onDisk()
+  const type = 'multipart/form-data; boundary=b'
+  const posted = async (file: string) => {
+    const text = `--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n${file}\r\n--b--`
+    return setting.handler(posting(text, { type, url: await begun(setting, 3) }))
+  }
+  expect((await posted('abc')).status).toBe(200)
+  expect(await codeIn(await posted('abcd'))).toBe('413 too_large')
+  for (const small of ['ab', 'a', '']) expect(await codeIn(await posted(small))).toBe('400 size_mismatch')
+  expect((await setting.files()).filter((path) => path.endsWith('/original'))).toHaveLength(1)
+})
+
 it.each([
   [1, '413 too_large'],
   [5000, '413 too_large'],
