@@ -216,13 +216,13 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
   it.each([
     ['nothing', undefined],
     ['a list', ['staging/a']],
-    ['an object', { toString: () => 'staging/a' }],
+    ['an object', { toString: (): string => 'staging/a' }],
     ['one that cannot be read', { toString: 1 }],
     ['a key that is no text', 'staging/\ud800'],
     ['a key of ours, almost', `staging/User/avatar/ab/${'ab'.repeat(16)}/\ud800`],
     ['a key that XML cannot say', 'staging/a\0b'],
     ['a key that is too long', `staging/${'a'.repeat(5000)}`],
-  ])('is taken by no token that is none: %s', async (_, token) => {
+  ] as [string, unknown][])('is taken by no token that is none: %s', async (_, token) => {
     const { attachments } = await setUp()
     const refused = { name: 'RefusedFileError', code: expect.stringMatching(/^(bad_token|upload_missing)$/) }
     await expect(attachments.attach(new User(), 'avatar', fromDirectUpload(token as string))).rejects.toMatchObject(refused)

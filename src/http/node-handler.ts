@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../errors'
 import type { FetchHandler } from './direct-uploads'
+import { goneSignal } from './gone'
 import { type NodeRequest, toRequest } from './node-request'
 import { send } from './node-response'
 
@@ -36,26 +37,23 @@ export function toNodeHandler(handler: FetchHandler): NodeHandler {
     const reply = 'hijack' in response ? response : undefined
     const incoming: NodeRequest = 'raw' in given ? given.raw : given
     const outgoing = 'raw' in response ? response.raw : response
-    const gone = new AbortController()
-    outgoing.once('close', () => {
-      if (!outgoing.writableFinished) gone.abort()
-    })
+    const gone = goneSignal(outgoing)
 
     let isOurs = !reply
     async function answer(): Promise<void> {
-      const { request, letGo } = toRequest(incoming, 'raw' in given ? given.body : incoming.body, gone.signal)
+      const { request, letGo } = toRequest(incoming, 'raw' in given ? given.body : incoming.body, gone)
       try {
         const answer = request ? await handler(request) : new Response(null, { status: 400 })
         if (reply) takeFrom(reply)
         isOurs = true
-        await send(answer, outgoing)
+        await send(answer, outgoing, gone)
       } finally {
         letGo()
       }
     }
 
     await answer().catch((error) => {
-      if (gone.signal.aborted && error === gone.signal.reason) return
+      if (gone.aborted && error === gone.reason) return
       if (!isOurs) throw wrapped(error)
       // Express would take a number, a word or nothing for no error, and go on
       if (next) return next(typeof error === 'object' && error ? error : wrapped(error))

@@ -4,8 +4,8 @@ import { pipeline } from 'node:stream/promises'
 import type { ReadableStream as NodeWebStream } from 'node:stream/web'
 
 /** Sends an answer, as fast as the client reads it. Resolves when all of it is on its way, or the client has gone. */
-export async function send(answer: Response, outgoing: ServerResponse): Promise<void> {
-  if (outgoing.destroyed) return answer.body?.cancel()
+export async function send(answer: Response, outgoing: ServerResponse, gone: AbortSignal): Promise<void> {
+  if (gone.aborted) return answer.body?.cancel()
   outgoing.statusCode = answer.status
   // HTTP/2 has no words for it
   if (answer.statusText && outgoing.req.httpVersionMajor === 1) outgoing.statusMessage = answer.statusText
@@ -17,7 +17,8 @@ export async function send(answer: Response, outgoing: ServerResponse): Promise<
     outgoing.end()
     return
   }
-  await pipeline(Readable.fromWeb(answer.body as NodeWebStream), outgoing).catch((error) => {
-    if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
+  await pipeline(Readable.fromWeb(answer.body as NodeWebStream), outgoing, { signal: gone }).catch((error) => {
+    const isGone = error.code === 'ERR_STREAM_PREMATURE_CLOSE' || (gone.aborted && error.code === 'ABORT_ERR')
+    if (!isGone) throw error
   })
 }
