@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { StorageError } from '../../src/errors'
 import { directUploads, type FetchHandler } from '../../src/http/direct-uploads'
 import { diskStorage } from '../../src/storage/disk'
@@ -147,6 +147,15 @@ it('takes an upload once, and reads nothing of a second one', async () => {
   expect(await codeIn(await setting.handler(putting(url, again())))).toBe('409 already_uploaded')
   expect(read).toBe(0)
   expect(await stored(setting.staging, setting.port.planned[0]?.key as string)).toBe(digest(bytes(1000)))
+})
+
+it('tells once more of a file that is there, since whoever sends it again had no answer', async () => {
+  const setting = await onDisk()
+  const url = await begun(setting, 3)
+  const arrived = vi.spyOn(setting.port, 'arrived').mockRejectedValueOnce(new Error('the database is down'))
+  await expect(setting.handler(putting(url, [bytes(3)]))).rejects.toThrow('the database is down')
+  expect(await codeIn(await setting.handler(putting(url, [bytes(3)])))).toBe('409 already_uploaded')
+  expect(arrived).toHaveBeenCalledTimes(2)
 })
 
 it('takes one of two uploads at the same time', async () => {
