@@ -252,6 +252,30 @@ it('completes what has the size that was announced, and gives the token as the k
   expect(staging.calls.at(-1)).toEqual(['complete', plan?.key, 'an/id', named.map(({ PartNumber, ETag }) => ({ number: PartNumber, etag: ETag }))])
 })
 
+it('completes no part but the one whose size it has seen, which a larger one may replace', async () => {
+  const staging = bucket()
+  const { call, at } = await begun(staging)
+  staging.arrived.set('an/id', three)
+  const parts = named.map((part) => (part.PartNumber === 2 ? { ...part, ETag: '"of what comes next"' } : part))
+  expect(await codeIn(await call('POST', at('/complete'), { parts }))).toBe('400 bad_request')
+  expect(staging.calls).toHaveLength(1)
+})
+
+it('knows no upload whose id is too long to be asked for', async () => {
+  const staging = bucket()
+  const { call, plan } = await begun(staging)
+  for (const [method, step] of [
+    ['GET', ''],
+    ['GET', '/1'],
+    ['POST', '/complete'],
+    ['DELETE', ''],
+  ] as const) {
+    const body = method === 'POST' ? { parts: named } : undefined
+    expect(await codeIn(await call(method, `multipart/${'x'.repeat(1025)}${step}?key=${plan?.token}`, body))).toBe('404 unknown_upload')
+  }
+  expect(staging.calls).toHaveLength(1)
+})
+
 it('completes once more where the first answer was lost', async () => {
   const staging = bucket()
   const { call, at, plan } = await begun(staging, meta)
