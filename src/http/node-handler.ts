@@ -35,13 +35,14 @@ export type NodeHandler = (
 export function toNodeHandler(handler: FetchHandler): NodeHandler {
   return async (given, response, next) => {
     const reply = 'hijack' in response ? response : undefined
-    const incoming: NodeRequest = 'raw' in given ? given.raw : given
-    const outgoing = 'raw' in response ? response.raw : response
+    // a middleware of Express may have put something of its own under this name
+    const incoming = (reply ? (given as WrappedRequest).raw : given) as NodeRequest
+    const outgoing = reply?.raw ?? (response as ServerResponse)
     const gone = goneSignal(outgoing)
 
     let isOurs = !reply
     async function answer(): Promise<void> {
-      const { request, letGo } = toRequest(incoming, 'raw' in given ? given.body : incoming.body, gone)
+      const { request, letGo } = toRequest(incoming, (given as WrappedRequest).body, gone)
       try {
         const answer = request ? await handler(request) : new Response(null, { status: 400 })
         if (reply) takeFrom(reply)

@@ -68,14 +68,20 @@ it.each([
   expect(await parsed(text)).toEqual(await parsed(body))
 })
 
-it('prefers the bytes where somebody has kept them', async () => {
-  const keeping = express.json({
+const keeping = (name: string) =>
+  express.json({
     verify: (request, _response, bytes) => {
-      Object.assign(request, { rawBody: bytes })
+      Object.assign(request, { [name]: bytes })
     },
   })
+
+it('prefers the bytes where somebody has kept them', async () => {
   const body = '{ "a":  1e2 }'
-  expect(await toldTo(onExpress(keeping), '/', { method: 'POST', body, headers: json })).toMatchObject({ text: body })
+  expect(await toldTo(onExpress(keeping('rawBody')), '/', { method: 'POST', body, headers: json })).toMatchObject({ text: body })
+})
+
+it('takes no request for one of Fastify because somebody has kept something as raw', async () => {
+  expect(await toldTo(onExpress(keeping('raw')), '/', { method: 'POST', body: '{"a":1}', headers: json })).toMatchObject({ text: '{"a":1}' })
 })
 
 /** Reads a body, and leaves something else. */
