@@ -396,6 +396,15 @@ describe('on HTTP/2', () => {
     })
   })
 
+  it('leaves out what only HTTP/1 has, such as the answer of another server may hold', async () => {
+    const headers = { connection: 'close', 'keep-alive': 'timeout=5', 'transfer-encoding': 'chunked', upgrade: 'h2c', 'x-one': '1' }
+    const { call, ended } = await onHttp2(async () => new Response('done', { headers }))
+    const stream = call().end('body')
+    const [told] = await once(stream, 'response')
+    expect([told[':status'], told['x-one'], told['transfer-encoding'], await text(stream)]).toEqual([200, '1', undefined, 'done'])
+    await expect.poll(() => ended).toEqual(['ended'])
+  })
+
   it('says that the client has gone while it waited, and comes to its end', async () => {
     const { call, ended } = await onHttp2(async ({ signal }) => {
       const aborted = once(signal, 'abort')
