@@ -233,7 +233,7 @@ function thumbhashOf({ meta }: AnyAttached): Uint8Array | undefined {
 /** What a page may choose from. */
 function chosen<S extends string>(value: Attached<S>, { styles }: SrcsetOptions<S>): Choice | null {
   for (const style of styles ?? []) recordOf(value, style)
-  return choiceOf({ ...value.meta?.next, ...value.meta?.styles }, styles)
+  return choiceOf({ ...value.meta?.next, ...value.meta?.styles }, styles, !value.processing)
 }
 
 /** The URLs of styles that are in the storage. */

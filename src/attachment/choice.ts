@@ -25,9 +25,10 @@ const modern = ['image/avif', 'image/webp']
  * Which styles show one and the same picture, larger and smaller. Those of another shape are another picture, such as a part of it.
  *
  * @param named exactly these
+ * @param complete whether no more of them will come
  * @returns null where there is nothing that a browser could show
  */
-export function choiceOf(styles: Styles, named: readonly string[] | undefined): Choice | null {
+export function choiceOf(styles: Styles, named: readonly string[] | undefined, complete: boolean): Choice | null {
   const original = sizeOf(styles['original'], undefined)
   const names = named ?? Object.keys(styles).filter((name) => name !== 'original')
   const shown = names.flatMap((name): Array<Candidate & { written: boolean }> => {
@@ -36,9 +37,9 @@ export function choiceOf(styles: Styles, named: readonly string[] | undefined): 
     return record && size && plain.includes(record.contentType) ? [{ name, contentType: record.contentType, written: record.written, ...size }] : []
   })
   const all = named ? shown : alike(shown, original)
-  const largest = widest(all)
-  if (!largest) return null
   const there = all.filter(({ written }) => written)
+  const largest = widest(complete && there.length > 0 ? there : all)
+  if (!largest) return null
   const of = (type: string | undefined) => distinct(there.filter(({ contentType }) => contentType === type))
   const first = plain.find((type) => there.some(({ contentType }) => contentType === type))
   const img = of(first)
