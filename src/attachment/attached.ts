@@ -144,8 +144,9 @@ export class Attached<S extends string = never> {
    */
   picture(options: PictureOptions<S>): string {
     const thumbhash = thumbhashOf(this)
-    const src = this.present && !this.error ? this.placeholder() : fallbackFor(this, 'original', undefined)
-    return pictureOf(chosen(this, options), { src, behind: thumbhash !== undefined && isOpaque(thumbhash) }, options, urlsFor(this, options))
+    const instead = this.present && !this.error ? this.placeholder() : fallbackFor(this, 'original', undefined)
+    const behind = thumbhash && isOpaque(thumbhash) ? this.placeholder() : null
+    return pictureOf(chosen(this, options), { instead, behind }, options, urlsFor(this, options))
   }
 
   /**

@@ -18,11 +18,12 @@ export interface PictureOptions<S extends string> extends SrcsetOptions<S> {
   readonly attributes?: Readonly<Record<string, string | number>>
 }
 
-/** What is shown while nothing is made. */
+/** What is shown besides the styles. */
 export interface Meanwhile {
-  readonly src: string | null
-  /** Whether it may lie behind the picture: what shows through would never go away. */
-  readonly behind: boolean
+  /** While nothing is made. */
+  readonly instead: string | null
+  /** Under the picture, until it has come. Null where it would show through for ever. */
+  readonly behind: string | null
 }
 
 type UrlOf = (name: string) => string
@@ -41,12 +42,11 @@ export function pictureOf(choice: Choice | null, meanwhile: Meanwhile, options: 
     throw new UsageError('alt_missing', "picture() needs alt, what the picture shows in words: { alt: '' } for a decoration")
   const { width, height } = choice?.size ?? {}
   const largest = choice?.img.at(-1)
-  const src = largest ? urlOf(largest.name) : meanwhile.src
+  const src = largest ? urlOf(largest.name) : meanwhile.instead
   if (src === null) return ''
   const sizes = options.sizes ?? `(max-width: ${width}px) 100vw, ${width}px`
   const { style, ...others } = attributes
-  const behind =
-    largest && meanwhile.behind && meanwhile.src !== null ? `background: url("${meanwhile.src}") center / 100% 100% no-repeat` : undefined
+  const behind = largest && meanwhile.behind !== null ? `background: url("${meanwhile.behind}") center / 100% 100% no-repeat` : undefined
   const img = tag('img', {
     alt,
     width,
