@@ -1,9 +1,10 @@
 import 'reflect-metadata'
 import { Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { describe, expect, inject, it } from 'vitest'
-import { type Attached, Attachment, type AttachmentsOptions, memoryStorage } from '../src'
+import { type Attached, Attachment, type AttachmentsOptions, type BackgroundAdapter, inProcessBackground, memoryStorage } from '../src'
 import { s3Storage } from '../src/storage/s3'
 import { browserPages } from './support/browser'
+import { watched } from './support/doubles'
 import { photo } from './support/pictures'
 import { webServer } from './support/web-server'
 import { heldBackground, newBucket, world } from './support/world'
@@ -42,14 +43,14 @@ const holiday = () => photo(1000, 750).jpeg().toBuffer()
 async function setUp(
   files: Partial<Record<Property, Buffer | Promise<Buffer>>>,
   storage: AttachmentsOptions['storage'] = memoryStorage({ publicUrl: 'https://files.test' }),
+  background: BackgroundAdapter = heldBackground(),
 ) {
-  const background = heldBackground()
   const here = await world([Post], { background, storage })
   const post = new Post()
   for (const [property, file] of Object.entries(files)) await here.attachments.attach(post, property as Property, await file)
   await here.dataSource.manager.save(post)
   const load = () => here.dataSource.manager.findOneByOrFail(Post, { id: post.id })
-  const done = () => background.run().then(load)
+  const done = () => (background as ReturnType<typeof heldBackground>).run().then(load)
   return { ...here, post, load, done }
 }
 
@@ -145,6 +146,18 @@ describe('picture()', () => {
     expect(tagsOf(plain.picture({ alt: '' }))[1]).toMatchObject({ src: '/none "<original>.png' })
     expect(tagsOf(plain.picture({ alt: '' }))[1]).toMatchObject({ src: '/none "<original>.png' })
     expect([face.picture({ alt: '' }), picture.picture({ alt: '' }), picture.srcset(), picture.placeholder()]).toEqual(['', '', '', null])
+  })
+
+  it('is as large as what there is, where the rest could not be made', async () => {
+    const storage = watched()
+    storage.beforeWrite = (key) => {
+      if (key.includes('/large')) throw new Error('the storage takes nothing large')
+    }
+    const { attachments, load } = await setUp({ picture: holiday() }, storage, inProcessBackground())
+    await attachments.idle()
+    const { picture } = await load()
+    expect(picture.error).not.toBeNull()
+    expect(tagsOf(picture.picture({ alt: '' })).at(-1)).toMatchObject({ src: picture.url('medium'), width: '400', height: '300' })
   })
 
   it('escapes what it is told, and takes attributes over its own', async () => {
