@@ -45,6 +45,8 @@ export interface Meta {
   /** The row's primary key as templates print it. */
   readonly id: string
   readonly styles: Styles
+  /** What the picture looks like, in base64: from when a job has decoded it. */
+  readonly thumbhash?: string
   /** Styles that are made anew, under keys of their own: until they are all there, those in `styles` are shown. */
   readonly next?: Styles
   /** Replaced files that are still to be deleted: by this version's job, once its own are safe. */

@@ -247,4 +247,10 @@ export const mutations: readonly Mutation[] = [
     find: 'meta: { ...rest, styles, next: { ...kept, ...withKeys(place, fresh, anew) }',
     replace: 'meta: { ...rest, styles: { ...styles, ...withKeys(place, fresh, anew) }',
   },
+  {
+    name: 'what a picture looks like is recorded in place of its styles',
+    file: 'looks.ts',
+    find: 'row.change(({ meta }) => ({ meta: add(meta) }))',
+    replace: 'row.change(({ meta }) => ({ meta: add({ ...meta, styles: {} }) }))',
+  },
 ]
