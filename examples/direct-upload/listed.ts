@@ -1,0 +1,23 @@
+import type { Attached } from 'typeorm-attachments'
+import { refusals } from './refusals'
+
+/** A file as the page shows it. */
+export interface Listed {
+  readonly id: string
+  readonly name: string
+  readonly state: 'awaited' | 'processing' | 'ready' | 'failed'
+  /** A picture of it, and a larger one. */
+  readonly picture?: string | null
+  readonly larger?: string | null
+  /** What is wrong with it. */
+  readonly problem?: string
+}
+
+export async function listed<S extends string>(id: string, file: Attached<S>, picture: S, larger: S): Promise<Listed> {
+  const name = file.fileName ?? ''
+  if (file.error) return { id, name, state: 'failed', problem: refusals[file.error.code] ?? 'It could not be processed.' }
+  if (file.processing) return { id, name, state: file.awaiting ? 'awaited' : 'processing' }
+  // the same for a while, so that the browser loads no picture twice
+  const signed = { expiresIn: 3600, stable: true }
+  return { id, name, state: 'ready', picture: await file.signedUrl(picture, signed), larger: await file.signedUrl(larger, signed) }
+}
