@@ -1,0 +1,130 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Page, Request } from 'playwright-core'
+import { describe, expect, inject, it } from 'vitest'
+import { freePort } from '../examples/services/throw-away'
+import { deploy, serversFor } from './support/app'
+import { browserPages } from './support/browser'
+import { bucketEvents } from './support/bucket-events'
+import { jpeg, photo, png } from './support/pictures'
+import { folder } from './support/world'
+
+/** Of a test that starts several programs. Milliseconds. */
+const timeout = 240_000
+/** For a state to be reached. The gateway looks for new topics every 30 seconds. */
+const patience = { timeout: 120_000, interval: 100 }
+
+const { sendsEvents, endpoint } = inject('s3')
+
+describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', () => {
+  const newPage = browserPages()
+
+  /** The example with all of its processes, and its page. */
+  async function setUp() {
+    const { config, keys } = await serversFor()
+    const [functions, converter] = [await freePort(), await freePort()]
+    const ports = { FUNCTIONS_PORT: String(functions), CONVERTER_PORT: String(converter) }
+    const app = await deploy('direct-upload', { ...config, ...ports, UPLOAD_SECRET: 'as long as secrets have to be, or longer' })
+    const url = `http://127.0.0.1:${functions}/`
+    await bucketEvents({ bucket: config['BUCKET'] as string, filter: { prefix: 'staging/' }, url, persistent: true })
+    const others = await Promise.all(['functions', 'converter', 'clock'].map((name) => app.work(name)))
+    const page = await newPage()
+    const requests: Request[] = []
+    page.on('request', (request) => requests.push(request))
+    await page.goto(app.url)
+    return { app, others, page, keys, requests }
+  }
+
+  it(
+    'pictures and texts go from the page to S3, and functions make of them what the page shows',
+    async () => {
+      const { app, others, page, keys, requests } = await setUp()
+      await page.evaluate(noteProgress)
+      const large = await photo(3000, 2000).png().toBuffer()
+      await page
+        .getByLabel('Pictures')
+        .setInputFiles(await files({ 'beach.png': large, 'Käse & <Brot>.jpg': await jpeg(640, 480), 'small.png': await png(40, 30) }))
+      await page.getByLabel('Texts').setInputFiles(await files({ 'poem.txt': Buffer.from('Über allen Gipfeln\n<ist> & Ruh\n') }))
+
+      for (const name of ['beach.png', 'Käse & <Brot>.jpg', 'small.png', 'poem.txt']) {
+        await expect.poll(() => stateOf(page, name), patience).toBe('ready')
+        expect(await page.getByRole('img', { name, exact: true }).evaluate(widthOf)).toBe(name === 'poem.txt' ? 600 : 300)
+      }
+      // progress was seen that was neither the beginning nor the end, under the name of the file
+      const seen = (await page.evaluate('seen')) as [name: string, value: number][]
+      expect(seen.filter(([name, value]) => name === 'beach.png' && value > 0 && value < 1).length).toBeGreaterThan(0)
+      expect(await page.getByRole('progressbar').count()).toBe(0)
+      await expect.poll(() => page.getByRole('status').textContent()).toMatch(/: (ready|uploaded)$/)
+
+      // what went through the web process is words about files
+      const sent = requests.map((request) => ({
+        to: new URL(request.url()).origin,
+        bytes: bytesOf(request),
+        type: request.headers()['content-type'],
+      }))
+      const toApp = sent.filter(({ to }) => app.url.startsWith(to))
+      expect(toApp.length).toBeGreaterThan(8)
+      expect(Math.max(...toApp.map(({ bytes }) => bytes))).toBeLessThan(1000)
+      const toS3 = sent.filter(({ to, type }) => to === endpoint && type?.startsWith('multipart/form-data'))
+      expect(toS3).toHaveLength(4)
+
+      // the functions have left nothing behind, and stop
+      await expect.poll(async () => (await keys()).filter((key) => key.startsWith('staging/')), patience).toEqual([])
+      expect(await keys()).toHaveLength(3 * 4 + 2)
+      expect(await Promise.all([app.web, ...others].map((dyno) => dyno.end('SIGTERM')))).toEqual([0, 0, 0, 0])
+    },
+    timeout,
+  )
+
+  it(
+    'what is not taken is refused in words on the page, and what is cancelled does not come',
+    async () => {
+      const { page, keys } = await setUp()
+      const html = Buffer.from('<!doctype html><title>Hello</title><script>alert(1)</script>')
+      await page.getByLabel('Pictures').setInputFiles(await files({ 'me.png': html }))
+      await expect.poll(() => page.getByRole('status').textContent(), patience).toMatch(/^me.png: That is no file that we take/)
+      expect(await page.locator('#uploads li').innerText()).toMatch(/^me.png\s+That is no file that we take/)
+      await page.getByLabel('Texts').setInputFiles(await files({ 'empty.txt': Buffer.alloc(0) }))
+      await expect.poll(() => page.locator('#uploads').innerText(), patience).toContain('The file is empty.')
+      expect((await keys()).filter((key) => key.includes('original'))).toEqual([])
+    },
+    timeout,
+  )
+})
+
+/** Runs in the page: writes down what its progress bars show, under their labels. */
+const noteProgress = `
+  globalThis.seen = []
+  const look = () => {
+    for (const bar of document.querySelectorAll('progress')) seen.push([bar.labels[0].textContent, bar.value])
+    requestAnimationFrame(look)
+  }
+  look()`
+
+/** Its width once it is loaded, as it is. */
+async function widthOf(image: unknown): Promise<number> {
+  const shown = image as { decode(): Promise<void>; naturalWidth: number }
+  await shown.decode()
+  return shown.naturalWidth
+}
+
+function stateOf(page: Page, name: string): Promise<string | null> {
+  const item = page.locator('#files li').filter({ has: page.getByText(name, { exact: true }).first() })
+  return item.first().getAttribute('data-state')
+}
+
+function bytesOf(request: Request): number {
+  return request.postDataBuffer()?.length ?? 0
+}
+
+/** On a disk, as a page gets them. */
+async function files(contents: Record<string, Uint8Array>): Promise<string[]> {
+  const home = await folder()
+  return Promise.all(
+    Object.entries(contents).map(async ([name, bytes]) => {
+      const path = join(home, name)
+      await writeFile(path, bytes)
+      return path
+    }),
+  )
+}
