@@ -40,6 +40,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
     async () => {
       const { app, others, page, keys, requests } = await setUp()
       await page.evaluate(noteProgress)
+      await slowLine(page, 4_000_000)
       const large = await photo(3000, 2000).png().toBuffer()
       await page
         .getByLabel('Pictures')
@@ -79,13 +80,25 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
   it(
     'what is not taken is refused in words on the page, and what is cancelled does not come',
     async () => {
-      const { page, keys } = await setUp()
+      const { app, page, keys } = await setUp()
       const html = Buffer.from('<!doctype html><title>Hello</title><script>alert(1)</script>')
       await page.getByLabel('Pictures').setInputFiles(await files({ 'me.png': html }))
-      await expect.poll(() => page.getByRole('status').textContent(), patience).toMatch(/^me.png: That is no file that we take/)
-      expect(await page.locator('#uploads li').innerText()).toMatch(/^me.png\s+That is no file that we take/)
+      await expect.poll(() => page.getByRole('status').textContent(), patience).toMatch(/^me.png: Whatever its name says/)
+      expect(await page.locator('#uploads li').textContent()).toMatch(/^me.pngWhatever its name says/)
       await page.getByLabel('Texts').setInputFiles(await files({ 'empty.txt': Buffer.alloc(0) }))
-      await expect.poll(() => page.locator('#uploads').innerText(), patience).toContain('The file is empty.')
+      await expect.poll(() => page.locator('#uploads').textContent(), patience).toContain('The file is empty.')
+
+      // by the keyboard, while the file is on its way
+      await slowLine(page, 50_000)
+      await page.getByLabel('Pictures').setInputFiles(await files({ 'slow.png': await photo(1500, 1000).png().toBuffer() }))
+      await expect.poll(() => page.getByRole('progressbar', { name: 'slow.png' }).evaluate((bar) => Number(Object(bar).value))).toBeGreaterThan(0)
+      await page.getByRole('button', { name: 'Cancel slow.png' }).focus()
+      await page.keyboard.press('Enter')
+      await expect.poll(() => page.getByRole('status').textContent()).toBe('slow.png: cancelled')
+      expect(await page.getByLabel('Pictures').evaluate((input) => input === Object(globalThis)['document'].activeElement)).toBe(true)
+
+      expect(await page.evaluate(anotherSize)).toEqual({ code: 'EntityTooLarge', status: 400 })
+      expect((await fetch(`${app.url}documents`, { method: 'POST' })).status).toBe(403)
       expect((await keys()).filter((key) => key.includes('original'))).toEqual([])
     },
     timeout,
@@ -95,11 +108,25 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
 /** Runs in the page: writes down what its progress bars show, under their labels. */
 const noteProgress = `
   globalThis.seen = []
-  const look = () => {
-    for (const bar of document.querySelectorAll('progress')) seen.push([bar.labels[0].textContent, bar.value])
-    requestAnimationFrame(look)
-  }
-  look()`
+  const note = (changes) => { for (const { target } of changes) if (target.labels?.[0]) seen.push([target.labels[0].textContent, target.value]) }
+  new MutationObserver(note).observe(document.getElementById('uploads'), { subtree: true, attributeFilter: ['value'] })`
+
+/** A line on which an upload takes its time. */
+async function slowLine(page: Page, bytesPerSecond: number): Promise<void> {
+  const session = await page.context().newCDPSession(page)
+  const limits = { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: bytesPerSecond }
+  await session.send('Network.emulateNetworkConditions', limits)
+}
+
+/** Runs in the page: sends more bytes than a form was signed for. */
+const anotherSize = `
+  (async () => {
+    const { send } = await import('/client.mjs')
+    const body = JSON.stringify({ fileName: 'a.txt', contentType: 'text/plain', size: 3 })
+    const asked = await fetch('/documents', { method: 'POST', headers: { 'content-type': 'application/json' }, body })
+    const { code, status } = await send(new Blob(['more than three']), await asked.json()).catch((error) => error)
+    return { code, status }
+  })()`
 
 /** Its width once it is loaded, as it is. */
 async function widthOf(image: unknown): Promise<number> {

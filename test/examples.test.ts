@@ -5,6 +5,9 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import { expect, it, onTestFinished } from 'vitest'
+import { Document } from '../examples/direct-upload/document'
+import { CreatePhotoAndDocument1796053975310 } from '../examples/direct-upload/migration'
+import { Photo as UploadedPhoto } from '../examples/direct-upload/photo'
 import { CreateReport1795277974872 } from '../examples/pdf-report/migration'
 import { Report } from '../examples/pdf-report/report'
 import { end, path, start } from '../examples/services/procfile'
@@ -62,6 +65,7 @@ it('the demo says in a sentence what is wrong with its picture', async () => {
 it.each([
   ['example:web-and-worker', ' --postgres'],
   ['example:pdf-report', ''],
+  ['example:direct-upload', ''],
 ] as const)(
   'npm run %s%s starts the processes of an app, and ends them on Ctrl-C',
   async (script, flags) => {
@@ -71,7 +75,7 @@ it.each([
     const said: string[] = []
     const child = start(command, root, { ...config, PATH: path, HOME: home, TMPDIR: home }, (line) => said.push(line))
     onTestFinished(async () => void (await end(child, 'SIGTERM')))
-    await expect.poll(() => said.join('\n') + (child.exitCode ?? ''), { timeout: 120_000 }).toMatch(/Open http.*|\d$/)
+    await expect.poll(() => `${said.join('\n')}\nended: ${child.exitCode}`, { timeout: 120_000 }).toMatch(/Open http|ended: \d/)
     const [address = ''] = /http:\S+/.exec(said.find((line) => line.startsWith('Open')) ?? '') ?? []
     expect((await fetch(address)).status).toBe(200)
     expect(await end(child, 'SIGINT')).toBe(0)
@@ -81,10 +85,11 @@ it.each([
 )
 
 it.each([
-  ['Photo', Photo, CreatePhoto1795277973311],
-  ['Report', Report, CreateReport1795277974872],
-] as const)('the migration for %s makes what the entity declares', async (_, entity, migration) => {
-  const dataSource = await database([entity], { synchronize: false, migrations: [migration], migrationsRun: true })
+  ['web-and-worker', [Photo], CreatePhoto1795277973311],
+  ['pdf-report', [Report], CreateReport1795277974872],
+  ['direct-upload', [UploadedPhoto, Document], CreatePhotoAndDocument1796053975310],
+] as const)('the migration of %s makes what its entities declare', async (_, entities, migration) => {
+  const dataSource = await database([...entities], { synchronize: false, migrations: [migration], migrationsRun: true })
   const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
   expect(upQueries).toEqual([])
 })

@@ -5,6 +5,8 @@ import { refusals } from './refusals'
 export interface Listed {
   readonly id: string
   readonly name: string
+  /** When it came. */
+  readonly at: Date | null
   readonly state: 'awaited' | 'processing' | 'ready' | 'failed'
   /** A picture of it, and a larger one. */
   readonly picture?: string | null
@@ -14,10 +16,10 @@ export interface Listed {
 }
 
 export async function listed<S extends string>(id: string, file: Attached<S>, picture: S, larger: S): Promise<Listed> {
-  const name = file.fileName ?? ''
-  if (file.error) return { id, name, state: 'failed', problem: refusals[file.error.code] ?? 'It could not be processed.' }
-  if (file.processing) return { id, name, state: file.awaiting ? 'awaited' : 'processing' }
+  const facts = { id, name: file.fileName ?? '', at: file.updatedAt }
+  if (file.error) return { ...facts, state: 'failed', problem: refusals[file.error.code] ?? 'It could not be processed.' }
+  if (file.processing) return { ...facts, state: file.awaiting ? 'awaited' : 'processing' }
   // the same for a while, so that the browser loads no picture twice
   const signed = { expiresIn: 3600, stable: true }
-  return { id, name, state: 'ready', picture: await file.signedUrl(picture, signed), larger: await file.signedUrl(larger, signed) }
+  return { ...facts, state: 'ready', picture: await file.signedUrl(picture, signed), larger: await file.signedUrl(larger, signed) }
 }

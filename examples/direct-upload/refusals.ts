@@ -1,9 +1,11 @@
+const neither = 'Whatever its name says, that is neither a picture that we can read (JPEG, PNG, WebP, GIF, AVIF) nor a text.'
+
 /** Why a file is not taken, for whoever sent it: by the codes of the library. */
 export const refusals: Readonly<Record<string, string>> = {
   empty: 'The file is empty.',
   too_large: 'Pictures may have up to 200 MB, and texts 1 MB.',
-  type_not_accepted: 'That is no file that we take. Choose a JPEG, PNG, WebP, GIF or AVIF, or a text.',
-  content_mismatch: 'That is no file that we take. Choose a JPEG, PNG, WebP, GIF or AVIF, or a text.',
+  type_not_accepted: neither,
+  content_mismatch: neither,
   corrupt_image: 'That picture is damaged.',
   too_many_pixels: 'That picture has too many pixels.',
   never_uploaded: 'It was announced, and has not come.',

@@ -42,7 +42,8 @@ app.get('/files', async (_, reply) => {
     ...texts.map(({ id, file }) => listed(`document-${id}`, file, 'page', 'page')),
   ])
   // it holds addresses that expire
-  return reply.header('cache-control', 'no-store').send(files)
+  reply.header('cache-control', 'no-store')
+  return files.sort((one, other) => Number(other.at) - Number(one.at))
 })
 
 /** The picture is in the bucket already: what comes is its token. */
