@@ -66,7 +66,9 @@ describe.skipIf(!inject('s3').faithful || inject('chromium') === null).each([5, 
   /** An application with its page, the page in Chromium, and what went to S3. */
   async function setUp(options = '') {
     const { client, bucket, keys } = await newBucket()
-    const place = { client, bucket, publicUrl: null }
+    // Ceph answers a form without the ETag that Uppy 5 waits for
+    const uploadBy = version === 5 ? 'PUT' : 'POST'
+    const place = { client, bucket, publicUrl: null, uploadBy } as const
     const { attachments, dataSource } = await world([User], {
       staging: s3Storage({ ...place, prefix: 'staging/' }),
       storage: s3Storage({ ...place, prefix: 'files/' }),
@@ -91,7 +93,7 @@ describe.skipIf(!inject('s3').faithful || inject('chromium') === null).each([5, 
   }
 
   it.each([
-    ['in one piece', '', 100_000, ['POST']],
+    ['in one piece', '', 100_000, [version === 5 ? 'PUT' : 'POST']],
     ['in parts', 'shouldUseMultipart: true', 11 * 2 ** 20, ['PUT', 'PUT', 'PUT']],
   ] as const)('sends a file %s, and its key is what fromDirectUpload() takes', async (_, options, size, requests) => {
     const { page, sent, attachments, dataSource } = await setUp(options)
@@ -110,7 +112,7 @@ describe.skipIf(!inject('s3').faithful || inject('chromium') === null).each([5, 
   it('tells in words why a file is not taken', async () => {
     const { page, sent, keys } = await setUp()
     const { successful, errors } = await uploading(page, 'me.svg', Buffer.from('<svg/>'), 'image/svg+xml')
-    expect([successful, errors, sent]).toEqual([0, [expect.stringContaining("not 'image/svg+xml'")], []])
+    expect([successful, errors, sent]).toEqual([0, [expect.stringContaining('User.avatar does not take image/svg+xml')], []])
     expect((await keys()).filter((key) => key.includes('User'))).toEqual([])
   })
 })
