@@ -64,11 +64,9 @@ describe.skipIf(!inject('s3').faithful || inject('chromium') === null).each([5, 
   const newPage = browserPages()
 
   /** An application with its page, the page in Chromium, and what went to S3. */
-  async function setUp(options = '') {
+  async function setUp({ options = '', uploadBy = 'POST' }: { options?: string; uploadBy?: 'POST' | 'PUT' } = {}) {
     const { client, bucket, keys } = await newBucket()
-    // Ceph answers a form without the ETag that Uppy 5 waits for
-    const uploadBy = version === 5 ? 'PUT' : 'POST'
-    const place = { client, bucket, publicUrl: null, uploadBy } as const
+    const place = { client, bucket, publicUrl: null, uploadBy }
     const { attachments, dataSource } = await world([User], {
       staging: s3Storage({ ...place, prefix: 'staging/' }),
       storage: s3Storage({ ...place, prefix: 'files/' }),
@@ -88,13 +86,16 @@ describe.skipIf(!inject('s3').faithful || inject('chromium') === null).each([5, 
     page.on('request', (request) => {
       if (!request.url().startsWith(origin)) sent.push(request.method())
     })
+    if (version === 5) await addETag(page, `${inject('s3').endpoint}/${bucket}*`)
     await page.goto(origin)
     return { page, sent, attachments, dataSource, keys }
   }
 
   it.each([
-    ['in one piece', '', 100_000, [version === 5 ? 'PUT' : 'POST']],
-    ['in parts', 'shouldUseMultipart: true', 11 * 2 ** 20, ['PUT', 'PUT', 'PUT']],
+    ['by a form', {}, 100_000, ['POST']],
+    // for Uppy 6 sends forms only
+    ...(version === 5 ? [['by PUT', { uploadBy: 'PUT' }, 100_000, ['PUT']] as const] : []),
+    ['in parts', { options: 'shouldUseMultipart: true' }, 11 * 2 ** 20, ['PUT', 'PUT', 'PUT']],
   ] as const)('sends a file %s, and its key is what fromDirectUpload() takes', async (_, options, size, requests) => {
     const { page, sent, attachments, dataSource } = await setUp(options)
     const picture = Buffer.concat([await png(), randomBytes(size)])
@@ -123,6 +124,16 @@ async function uploading(page: Page, name: string, bytes: Uint8Array, type: stri
   await writeFile(path, bytes)
   await page.locator('input').setInputFiles(path)
   return page.evaluate((type) => Object(globalThis)['uploading'](type), type)
+}
+
+/** Answers to forms get the ETag that they have from AWS, and not from Ceph. Uppy 5 would wait for it for ever. */
+async function addETag(page: Page, urlPattern: string): Promise<void> {
+  const session = await page.context().newCDPSession(page)
+  session.on('Fetch.requestPaused', ({ requestId, request, responseStatusCode, responseHeaders = [] }) => {
+    const added = request.method === 'POST' ? [{ name: 'ETag', value: '"as AWS says it"' }] : []
+    session.send('Fetch.continueResponse', { requestId, responseCode: responseStatusCode, responseHeaders: [...responseHeaders, ...added] })
+  })
+  await session.send('Fetch.enable', { patterns: [{ urlPattern, requestStage: 'Response' }] })
 }
 
 /** A server on this machine, gone when the test ends. Its origin. */
