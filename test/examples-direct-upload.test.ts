@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Page, Request } from 'playwright-core'
 import { describe, expect, inject, it } from 'vitest'
 import { freePort } from '../examples/services/throw-away'
-import { deploy, serversFor } from './support/app'
+import { type App, deploy, serversFor } from './support/app'
 import { browserPages } from './support/browser'
 import { bucketEvents } from './support/bucket-events'
 import { jpeg, photo, png } from './support/pictures'
@@ -19,15 +19,15 @@ const { sendsEvents, endpoint } = inject('s3')
 describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', () => {
   const newPage = browserPages()
 
-  /** The example with all of its processes, and its page. */
-  async function setUp() {
+  /** The example with these of its processes, and its page. */
+  async function setUp(names: readonly string[]) {
     const { config, keys } = await serversFor()
     const [functions, converter] = [await freePort(), await freePort()]
     const ports = { FUNCTIONS_PORT: String(functions), CONVERTER_PORT: String(converter) }
     const app = await deploy('direct-upload', { ...config, ...ports, UPLOAD_SECRET: 'as long as secrets have to be, or longer' })
     const url = `http://127.0.0.1:${functions}/`
     await bucketEvents({ bucket: config['BUCKET'] as string, filter: { prefix: 'staging/' }, url, persistent: true })
-    const others = await Promise.all(['functions', 'converter', 'clock'].map((name) => app.work(name)))
+    const others = await Promise.all(names.map((name) => app.work(name)))
     const page = await newPage()
     const requests: Request[] = []
     page.on('request', (request) => requests.push(request))
@@ -38,7 +38,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
   it(
     'pictures and texts go from the page to S3, and functions make of them what the page shows',
     async () => {
-      const { app, others, page, keys, requests } = await setUp()
+      const { app, others, page, keys, requests } = await setUp(['converter', 'clock'])
       await page.evaluate(noteProgress)
       await slowLine(page, 4_000_000)
       const large = await photo(3000, 2000).png().toBuffer()
@@ -48,6 +48,10 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       await page.getByLabel('Texts').setInputFiles(await files({ 'poem.txt': Buffer.from('Über allen Gipfeln\n<ist> & Ruh\n') }))
       // a form takes what it was signed for, and nothing else
       expect(await page.evaluate(sendingTwice)).toEqual({ code: 'EntityTooLarge', status: 400 })
+
+      // no function has run yet: neither jobs nor events are lost by that
+      await expect.poll(() => stateOf(page, 'beach.png'), patience).toBe('processing')
+      others.push(await app.work('functions'))
 
       for (const name of ['beach.png', 'Käse & <Brot>.jpg', 'small.png', 'poem.txt', 'three.txt']) {
         await expect.poll(() => stateOf(page, name), patience).toBe('ready')
@@ -79,7 +83,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
   it(
     'what is not taken is refused in words on the page, and what is cancelled does not come',
     async () => {
-      const { app, page, keys } = await setUp()
+      const { app, page, keys } = await setUp([])
       const html = Buffer.from('<!doctype html><title>Hello</title><script>alert(1)</script>')
       await page.getByLabel('Pictures').setInputFiles(await files({ 'me.png': html }))
       await expect.poll(() => page.getByRole('status').textContent(), patience).toMatch(/^me.png: Whatever its name says/)
@@ -96,7 +100,14 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       await expect.poll(() => page.getByRole('status').textContent()).toBe('slow.png: cancelled')
       expect(await page.getByLabel('Pictures').evaluate((input) => input === Object(globalThis)['document'].activeElement)).toBe(true)
 
-      expect((await fetch(`${app.url}documents`, { method: 'POST' })).status).toBe(403)
+      // what no page of the example sends
+      const announced = { fileName: 'a.txt', contentType: 'text/plain', size: 3 }
+      const asVisitor = { cookie: `visitor=${'1'.repeat(32)}` }
+      expect(await post(app, 'documents', announced)).toBe(403)
+      expect(await post(app, 'uploads', { ...announced, entity: 'Document', property: 'file' })).toBe(403)
+      expect(await post(app, 'documents', { ...announced, size: -1 }, asVisitor)).toBe(422)
+      expect(await post(app, 'documents', { ...announced, contentType: 'text' }, asVisitor)).toBe(422)
+      for (const path of ['photos', 'documents']) expect(await post(app, path, {}, asVisitor)).toBe(400)
       expect((await keys()).filter((key) => key.includes('original'))).toEqual([])
     },
     timeout,
@@ -143,6 +154,11 @@ function stateOf(page: Page, name: string): Promise<string | null> {
 /** Of what a request carries. */
 async function bytesOf(request: Request): Promise<number> {
   return Number((await request.allHeaders())['content-length'] ?? 0)
+}
+
+async function post({ url }: App, path: string, body: object, headers: Record<string, string> = {}): Promise<number> {
+  const answer = await fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
+  return answer.status
 }
 
 /** On a disk, as a page gets them. */

@@ -6,6 +6,8 @@ export const refusals: Readonly<Record<string, string>> = {
   too_large: 'Pictures may have up to 200 MB, and texts 1 MB.',
   type_not_accepted: neither,
   content_mismatch: neither,
+  bad_content_type: neither,
+  bad_size: 'The file has no size.',
   corrupt_image: 'That picture is damaged.',
   too_many_pixels: 'That picture has too many pixels.',
   never_uploaded: 'It was announced, and has not come.',

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import Fastify, { type FastifyError } from 'fastify'
-import { fromDirectUpload, RefusedFileError, StorageError, toNodeHandler } from 'typeorm-attachments'
+import { AttachmentError, fromDirectUpload, RefusedFileError, StorageError, toNodeHandler } from 'typeorm-attachments'
 import { attachmentsWith, dataSource } from './attachments'
 import { Document } from './document'
 import { functionBackground } from './function-background'
@@ -46,20 +46,24 @@ app.get('/files', async (_, reply) => {
   return files.sort((one, other) => Number(other.at) - Number(one.at))
 })
 
+/** What has to be in a body. */
+function bodyOf(properties: Record<string, object>) {
+  return { body: { type: 'object', properties, required: Object.keys(properties) } }
+}
+
 /** The picture is in the bucket already: what comes is its token. */
-app.post<{ Body: { token?: unknown } | null }>('/photos', async (request, reply) => {
+app.post<{ Body: { token: string } }>('/photos', { schema: bodyOf({ token: { type: 'string' } }) }, async (request, reply) => {
   const photo = photos.create()
-  await attachments.attach(photo, 'picture', fromDirectUpload(`${request.body?.token}`, { subject: visitorOf(request.headers.cookie) }))
+  await attachments.attach(photo, 'picture', fromDirectUpload(request.body.token, { subject: visitorOf(request.headers.cookie) }))
   await photos.save(photo)
   return reply.status(201).send({ id: photo.id })
 })
 
 /** The row is there first, and the bucket will say that its file has come. */
-app.post<{ Body: { fileName?: unknown; contentType?: unknown; size?: unknown } | null }>('/documents', async (request, reply) => {
+const announced = bodyOf({ fileName: { type: 'string' }, contentType: { type: 'string' }, size: { type: 'integer' } })
+app.post<{ Body: { fileName: string; contentType: string; size: number } }>('/documents', { schema: announced }, async (request, reply) => {
   if (!visitorOf(request.headers.cookie)) return reply.status(403).send({ error: { message: 'Open the page first.' } })
-  const { fileName, contentType, size } = request.body ?? {}
-  const announced = { fileName: `${fileName}`, contentType: `${contentType}`, size: Number(size) }
-  return reply.status(201).send(await attachments.expect(documents.create(), 'file', announced))
+  return reply.status(201).send(await attachments.expect(documents.create(), 'file', request.body))
 })
 
 app.setErrorHandler<FastifyError>((error, _, reply) => {
@@ -69,7 +73,8 @@ app.setErrorHandler<FastifyError>((error, _, reply) => {
 })
 
 function explained(error: FastifyError): [status: number, words: string] {
-  if (error instanceof RefusedFileError) return [422, refusals[error.code] ?? 'The upload was not taken. Please try again.']
+  if (error instanceof AttachmentError && refusals[error.code]) return [422, refusals[error.code] as string]
+  if (error instanceof RefusedFileError) return [422, 'The upload was not taken. Please try again.']
   if (error instanceof StorageError) return [503, 'Files cannot be taken right now. Please try again in a minute.']
   const { statusCode = 500 } = error
   return [statusCode, statusCode < 500 ? error.message : 'Something went wrong here.']
