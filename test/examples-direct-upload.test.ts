@@ -93,12 +93,19 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
 
       // by the keyboard, while the file is on its way
       await slowLine(page, 50_000)
-      await page.getByLabel('Pictures').setInputFiles(await files({ 'slow.png': await photo(1500, 1000).png().toBuffer() }))
-      await expect.poll(() => page.getByRole('progressbar', { name: 'slow.png' }).evaluate((bar) => Number(Object(bar).value))).toBeGreaterThan(0)
-      await page.getByRole('button', { name: 'Cancel slow.png' }).focus()
-      await page.keyboard.press('Enter')
-      await expect.poll(() => page.getByRole('status').textContent()).toBe('slow.png: cancelled')
-      expect(await page.getByLabel('Pictures').evaluate((input) => input === Object(globalThis)['document'].activeElement)).toBe(true)
+      const slow = await photo(1000, 700).png().toBuffer()
+      for (const [label, name] of [
+        ['Pictures', 'slow.png'],
+        ['Texts', 'slow.txt'],
+      ] as const) {
+        await page.getByLabel(label, { exact: true }).setInputFiles(await files({ [name]: slow.subarray(0, 900_000) }))
+        await expect.poll(() => page.getByRole('progressbar', { name }).evaluate((bar) => Number(Object(bar).value))).toBeGreaterThan(0)
+        await page.getByRole('button', { name: `Cancel ${name}` }).focus()
+        await page.keyboard.press('Enter')
+        await expect.poll(() => page.getByRole('status').textContent()).toBe(`${name}: cancelled`)
+        expect(await page.getByLabel(label, { exact: true }).evaluate((input) => input === Object(globalThis)['document'].activeElement)).toBe(true)
+      }
+      expect(await (await fetch(`${app.url}files`)).json()).toEqual([])
 
       // what no page of the example sends
       const announced = { fileName: 'a.txt', contentType: 'text/plain', size: 3 }
@@ -133,7 +140,7 @@ const sendingTwice = `
     const { send } = await import('/client.mjs')
     const body = JSON.stringify({ fileName: 'three.txt', contentType: 'text/plain', size: 3 })
     const asked = await fetch('/documents', { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-    const form = await asked.json()
+    const { form } = await asked.json()
     const { code, status } = await send(new Blob(['more than three']), form).catch((error) => error)
     await send(new Blob(['abc']), form)
     return { code, status }

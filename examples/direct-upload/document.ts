@@ -1,4 +1,4 @@
-import { Entity, PrimaryGeneratedColumn } from 'typeorm'
+import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { type Attached, Attachment, outsideProcessor } from 'typeorm-attachments'
 import { at } from './settings'
 
@@ -17,6 +17,10 @@ const converter = outsideProcessor({
 export class Document {
   @PrimaryGeneratedColumn()
   id!: number
+
+  /** Who may take it back while it is on its way. */
+  @Column('varchar', { length: 32 })
+  visitor!: string
 
   @Attachment({ styles: { page: '600x800' }, accept: ['text/plain'], maxSize: '1 MB', processors: [converter] })
   file!: Attached<'page'>

@@ -9,6 +9,7 @@ export class CreatePhotoAndDocument1796053975310 implements MigrationInterface {
     await queryRunner.query(`
             CREATE TABLE "document" (
                 "id" SERIAL NOT NULL,
+                "visitor" character varying(32) NOT NULL,
                 "file_file_name" character varying,
                 "file_content_type" character varying,
                 "file_file_size" bigint,

@@ -9,8 +9,12 @@ const ways = {
     await post('/photos', { token })
   },
   async documents(file, told) {
-    const form = await post('/documents', { fileName: file.name, contentType: file.type || 'text/plain', size: file.size })
-    await send(file, form, told)
+    const { id, form } = await post('/documents', { fileName: file.name, contentType: file.type || 'text/plain', size: file.size })
+    await send(file, form, told).catch(async (error) => {
+      // nothing is to wait for it
+      await fetch(`/documents/${id}`, { method: 'DELETE' }).catch(() => undefined)
+      throw error
+    })
   },
 }
 
@@ -71,8 +75,20 @@ async function show() {
     () => undefined,
   )
   if (look !== looks) return
+  if (files) showAll(files)
+  if (!files || files.some(({ state }) => state === 'awaited' || state === 'processing')) {
+    setTimeout(() => look === looks && show(), 1500)
+  }
+}
+
+function showAll(files) {
+  for (const [id, { item }] of shown) {
+    if (files.some((file) => file.id === id)) continue
+    item.remove()
+    shown.delete(id)
+  }
   // the latest comes first
-  for (const file of files?.toReversed() ?? []) {
+  for (const file of files.toReversed()) {
     const before = shown.get(file.id)
     if (before && JSON.stringify(before.file) === JSON.stringify(file)) continue
     if (before && before.file.state !== file.state) say(`${file.name}: ${words[file.state]}`)
@@ -80,9 +96,6 @@ async function show() {
     if (before) before.item.replaceWith(item)
     shown.set(file.id, { file, item })
     if (!before) list.prepend(item)
-  }
-  if (!files || files.some(({ state }) => state === 'awaited' || state === 'processing')) {
-    setTimeout(() => look === looks && show(), 1500)
   }
 }
 

@@ -62,8 +62,19 @@ app.post<{ Body: { token: string } }>('/photos', { schema: bodyOf({ token: { typ
 /** The row is there first, and the bucket will say that its file has come. */
 const announced = bodyOf({ fileName: { type: 'string' }, contentType: { type: 'string' }, size: { type: 'integer' } })
 app.post<{ Body: { fileName: string; contentType: string; size: number } }>('/documents', { schema: announced }, async (request, reply) => {
-  if (!visitorOf(request.headers.cookie)) return reply.status(403).send({ error: { message: 'Open the page first.' } })
-  return reply.status(201).send(await attachments.expect(documents.create(), 'file', request.body))
+  const visitor = visitorOf(request.headers.cookie)
+  if (!visitor) return reply.status(403).send({ error: { message: 'Open the page first.' } })
+  const document = documents.create({ visitor })
+  const form = await attachments.expect(document, 'file', request.body)
+  return reply.status(201).send({ id: document.id, form })
+})
+
+/** It will not come. */
+app.delete<{ Params: { id: string } }>('/documents/:id(^\\d{1,9}$)', async (request, reply) => {
+  const visitor = visitorOf(request.headers.cookie) ?? ''
+  const document = await documents.findOneBy({ id: Number(request.params.id), visitor })
+  if (document?.file.awaiting) await documents.remove(document)
+  return reply.status(204).send()
 })
 
 app.setErrorHandler<FastifyError>((error, _, reply) => {
