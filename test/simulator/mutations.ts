@@ -115,8 +115,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a failed file goes on processing',
     file: 'perform.ts',
-    find: 'await row.change(() => ({ processing: false, error: failure }))',
-    replace: 'await row.change(() => ({ error: failure }))',
+    find: 'row.change(() => ({ processing: false, error: failure })',
+    replace: 'row.change(() => ({ error: failure })',
   },
   {
     name: 'a job that fails is not heard of again',
