@@ -58,7 +58,8 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
     }
     /** The event that follows when a style is put where it belongs. */
     async function arrived(style: string) {
-      const key = `staging/${(await load()).file.meta?.styles[style]?.staged}`
+      const { styles = {}, next } = (await load()).file.meta ?? {}
+      const key = `staging/${(next?.[style] ?? styles[style])?.staged}`
       return attachments.handleObjectCreated({ Records: [{ eventName: 'ObjectCreated:Put', s3: { bucket: { name: bucket }, object: { key } } }] })
     }
     async function late() {
@@ -66,8 +67,14 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
       const meta = JSON.stringify(file.meta).replace(/"awaited":"[^"]*"/g, '"awaited":"2020-01-01T00:00:00.000Z"')
       await dataSource.query("UPDATE paper SET file_meta = $1, file_attempted_at = now() - interval '1 day'", [meta])
     }
-    const of = (style: string) => told.find((handed) => handed.style.name === style) as HandedOn
-    return { attachments, background, load, save, arrived, late, of, keys, dataSource }
+    const of = (style: string) => told.findLast((handed) => handed.style.name === style) as HandedOn
+    /** The service brings a style, and the job takes it. */
+    async function bring(style: string, bytes: Uint8Array) {
+      expect(await send(of(style).result, bytes)).toBeLessThan(300)
+      await arrived(style)
+      await background.run()
+    }
+    return { attachments, background, load, save, arrived, bring, late, of, keys, dataSource }
   }
 
   it('come when it has put them where it was told to, one by one', async () => {
@@ -132,6 +139,49 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
     await background.run()
     expect((await load()).file).toMatchObject({ processing: false, error: null })
     expect((await keys()).filter((key) => key.startsWith('staging/Paper'))).toEqual([])
+  })
+
+  it('are made anew by reprocess(), and those before are shown until all have come', async () => {
+    const { attachments, background, load, save, bring, keys } = await setUp()
+    await save()
+    await bring('preview', await png(120, 80))
+    await bring('thumb', await jpeg(50, 50))
+    const before = await load()
+    expect(await attachments.reprocess(before, 'file')).toBe(true)
+    await background.run()
+    expect(told).toHaveLength(4)
+    await bring('preview', await png(60, 40))
+    const waiting = await load()
+    expect(waiting.file).toMatchObject({ processing: true, error: null })
+    expect(await buffer(await waiting.file.stream('preview'))).toEqual(Buffer.from(await png(120, 80)))
+    await bring('thumb', await jpeg(50, 40))
+    const { file } = await load()
+    expect(file).toMatchObject({ processing: false, error: null })
+    expect(await buffer(await file.stream('preview'))).toEqual(Buffer.from(await png(60, 40)))
+    expect(await buffer(await file.stream('thumb'))).toEqual(Buffer.from(await jpeg(50, 40)))
+    expect((await keys()).filter((key) => !key.startsWith('staging/.'))).toHaveLength(3)
+  })
+
+  it('that were not made anew in time are handed on with what is asked for next', async () => {
+    const { attachments, background, load, save, bring, late } = await setUp()
+    await save()
+    await bring('preview', await png(120, 80))
+    await bring('thumb', await jpeg(50, 50))
+    await attachments.reprocess(await load(), 'file', ['preview'])
+    await background.run()
+    await late()
+    await attachments.requeueLost()
+    await background.run()
+    const failed = await load()
+    expect(failed.file).toMatchObject({ processing: false, error: { code: 'not_delivered' } })
+    expect(await buffer(await failed.file.stream('preview'))).toEqual(Buffer.from(await png(120, 80)))
+    await attachments.reprocess(failed, 'file', ['thumb'])
+    await background.run()
+    await bring('preview', await png(60, 40))
+    await bring('thumb', await jpeg(50, 40))
+    const { file } = await load()
+    expect(file).toMatchObject({ processing: false, error: null })
+    expect(await buffer(await file.stream('preview'))).toEqual(Buffer.from(await png(60, 40)))
   })
 
   it.each([

@@ -113,9 +113,9 @@ export function filesOf({ version, processing, meta }: Pick<AttachmentRecord, 'v
   return open.length > 0 ? [known, { version, storage: meta.storage, keys: keysOf(open), staged: [], unfinished: true }] : [known]
 }
 
-/** What waits in the staging. */
-export function stagedKeys({ styles }: Pick<Meta, 'styles'>): string[] {
-  return Object.values(styles).flatMap(({ staged }) => staged ?? [])
+/** What waits in the staging, or is to be put there. */
+export function stagedKeys({ styles, next }: Pick<Meta, 'styles' | 'next'>): string[] {
+  return [...Object.values(styles), ...Object.values(next ?? {})].flatMap(({ staged }) => staged ?? [])
 }
 
 /**

@@ -31,7 +31,7 @@ export async function workOutside(ref: AttachmentRef, row: FencedRow, ports: Por
 
 /** When the first of the services is late; undefined where nothing is awaited. */
 export function awaitedUntil({ meta }: AttachmentRecord): Date | undefined {
-  const moments = Object.values({ ...meta.next, ...meta.styles }).flatMap(({ awaited }) => awaited ?? [])
+  const moments = Object.values(plannedStyles(meta)).flatMap(({ awaited }) => awaited ?? [])
   return moments.length > 0 ? new Date(moments.sort()[0] as string) : undefined
 }
 

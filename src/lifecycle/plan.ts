@@ -61,8 +61,9 @@ export function planAnew(place: Place, record: AttachmentRecord, wanted: readonl
   // what is stored needs its staged copy no more; and a sweep asks for staged files by the version that they came with
   const styles = mapStyles(meta.styles, ({ staged: _, etag: ____, ...style }) => ({ version, ...style }))
   const anew = Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)]))
-  // what an earlier call has asked for and no job has brought to its end
-  const kept = Object.fromEntries(Object.entries(mapStyles(given, (style) => ({ version, ...style }))).filter(([name]) => !(name in anew)))
+  // what an earlier call has asked for and no job has brought to its end; a service outside is told of a new place for it
+  const open = mapStyles(given, ({ staged: _, awaited: __, handed: ___, etag: ____, ...style }) => ({ version, ...style }))
+  const kept = Object.fromEntries(Object.entries(open).filter(([name]) => !(name in anew)))
   const dropped = Object.entries(given).flatMap(([name, { key }]) => (name in anew ? [key] : []))
   const left = { version, storage: meta.storage, keys: dropped, staged: stagedKeys(meta) }
   const previous = [...(meta.previous ?? []), ...(left.keys.length + left.staged.length > 0 ? [left] : [])]
