@@ -24,6 +24,10 @@ class User {
   @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/jpeg', 'image/png'], maxSize: '1 MB', processingUrl: '/wait.png' })
   avatar!: Attached<'thumb'>
 
+  /** Two rows would have the same keys for the same version. */
+  @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/*'], path: ':class/:version/:style/:filename' })
+  cover!: Attached<'thumb'>
+
   @Attachment({ accept: 'any', path: ':class/:fingerprint/:filename' })
   paper!: Attached
 }
@@ -52,7 +56,7 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     }
     const load = (id = 1) => dataSource.manager.findOneByOrFail(User, { id })
     const save = (user: User) => dataSource.manager.save(user)
-    return { attachments, handler, upload, load, save, run: background.run, keys, staged, staging, client, bucket, dataSource }
+    return { attachments, handler, upload, load, save, background, run: background.run, keys, staged, staging, client, bucket, dataSource }
   }
 
   it('is taken over, made into styles, and stored', async () => {
@@ -97,6 +101,33 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     await run()
     await expect(attachments.attach(thief, 'avatar', fromDirectUpload(token))).rejects.toMatchObject({ code: 'token_used' })
     expect((await load()).avatar).toMatchObject({ processing: false, version: user.avatar.version })
+  })
+
+  it.each(['removed', 'replaced'])('stays with its second entity, whose first was %s, in whatever order their jobs come', async (fate) => {
+    for (const last of ['process', 'delete']) {
+      const { attachments, upload, load, save, background, dataSource } = await setUp()
+      const { token } = await upload(await photo, { property: 'cover' })
+      const first = new User()
+      await attachments.attach(first, 'cover', fromDirectUpload(token))
+      await save(first)
+      if (fate === 'removed') await dataSource.manager.remove(first)
+      else {
+        await attachments.attach(first, 'cover', await png(30, 20))
+        await save(first)
+      }
+      const second = new User()
+      await attachments.attach(second, 'cover', fromDirectUpload(token))
+      await save(second)
+      const jobs = background.jobs.splice(0)
+      for (const job of jobs.sort((a, b) => Number(a.kind === last) - Number(b.kind === last))) {
+        background.jobs.push(job)
+        await background.run()
+      }
+      const { cover } = await load(second.id)
+      expect(cover).toMatchObject({ processing: false, error: null })
+      expect(await buffer(await cover.stream())).toEqual(Buffer.from(await photo))
+      expect((await buffer(await cover.stream('thumb'))).length).toBeGreaterThan(100)
+    }
   })
 
   it('is taken by whom it was made for', async () => {
