@@ -128,7 +128,7 @@ export class Attachments {
   ): Promise<void> {
     const { binding, intents, setup } = this.#connection()
     const bound = binding.findFor(entity, property)
-    if (source instanceof DirectUpload) return void Object.assign(entity, { [property]: await this.#uploads().take(bound, entity, source) })
+    if (source instanceof DirectUpload) return void Object.assign(entity, { [property]: await this.#uploads().take(bound, entity, source, options) })
     const file = await receive(bound.definition, bound.entity, entity, source, options, setup.staging)
     if (!this.#connected) {
       await setup.staging.delete(stagedKeys(file.meta))
@@ -140,7 +140,8 @@ export class Attachments {
 
   /**
    * A token by which another request, or another process, attaches the same file by `fromDirectUpload()`: so that a form which is shown
-   * once more keeps what was chosen, or one process attaches and another saves. Good for twelve hours, and until it is saved. Throws a
+   * once more keeps what was chosen, or one process attaches and another saves. Good for twelve hours, or as long as the token by
+   * which the file came, and until it is saved. Throws a
    * `UsageError` where no file waits to be saved.
    *
    * @param subject whoever it is for: nobody else can use it then

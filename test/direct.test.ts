@@ -2,15 +2,17 @@ import 'reflect-metadata'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
-import { describe, expect, inject, it } from 'vitest'
+import { describe, expect, inject, it, vi } from 'vitest'
 import { type Attached, Attachment, diskStorage, fromDirectUpload, inlineBackground, type UploadForm } from '../src'
 import { s3Storage } from '../src/storage/s3'
+import { scribe } from './support/doubles'
 import { jpeg, png } from './support/pictures'
 import { ask, send } from './support/uploading'
 import { folder, heldBackground, newBucket, world } from './support/world'
 
 const server = inject('s3')
 const photo = jpeg(200, 100)
+const maker = scribe()
 const secret = 'a secret of more than 32 characters'
 
 @Entity()
@@ -27,6 +29,9 @@ class User {
   /** Two rows would have the same keys for the same version. */
   @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/*'], path: ':class/:version/:style/:filename' })
   cover!: Attached<'thumb'>
+
+  @Attachment({ styles: { one: {}, more: {} }, accept: ['image/*', 'text/csv'], processors: [maker], processInBackground: { only: [] } })
+  notes!: Attached<'one' | 'more'>
 
   @Attachment({ accept: 'any', path: ':class/:fingerprint/:filename' })
   paper!: Attached
@@ -198,6 +203,38 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     expect(await staged()).toEqual([])
   })
 
+  it('is what it was said to be, and called so, where its bytes do not tell', async () => {
+    const { attachments, upload, load, save, run } = await setUp()
+    const csv = Buffer.from('first,second\n1,2\n')
+    const user = new User()
+    await attachments.attach(user, 'notes', csv, { fileName: 'numbers', contentType: 'text/csv' })
+    const next = new User()
+    await attachments.attach(next, 'notes', fromDirectUpload(attachments.tokenFor(user, 'notes')))
+    await save(next)
+    const { token } = await upload(csv, { property: 'notes', contentType: 'text/csv', fileName: 'numbers' })
+    const named = new User()
+    await attachments.attach(named, 'notes', fromDirectUpload(token), { fileName: 'sums', contentType: 'text/csv' })
+    await save(named)
+    await run()
+    expect((await load(next.id)).notes).toMatchObject({ fileName: 'numbers', contentType: 'text/csv', processing: false, error: null })
+    expect((await load(named.id)).notes).toMatchObject({ fileName: 'sums', contentType: 'text/csv', processing: false, error: null })
+  })
+
+  it('keeps the styles that were wanted at once, whoever attaches it after that and fails', async () => {
+    const { attachments, upload, load, save, run } = await setUp()
+    const { token } = await upload(await photo, { property: 'notes' })
+    const user = new User()
+    await attachments.attach(user, 'notes', fromDirectUpload(token))
+    maker.before = (style) => {
+      if (style === 'more') throw new Error('no more')
+    }
+    await expect(attachments.attach(new User(), 'notes', fromDirectUpload(token))).rejects.toThrow('no more')
+    maker.reset()
+    await save(user)
+    await run()
+    expect((await load()).notes).toMatchObject({ processing: false, error: null })
+  })
+
   it('cannot be swapped once it was looked at', async () => {
     const { attachments, handler, load, save, run, keys } = await setUp()
     const original = await photo
@@ -248,6 +285,28 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     expect(await attachments.sweepStaging()).toBe(0)
     expect(await attachments.sweepStaging({ olderThan: -60_000 })).toBe(1)
     expect(await staged()).toEqual([])
+  })
+})
+
+describe('a form that is shown again and again', () => {
+  it('does not make the token of its file good for longer than the file may wait in the staging', async () => {
+    const { attachments } = await world([User], { secret, staging: diskStorage({ root: await folder() }) })
+    const hours = (some: number) => vi.setSystemTime(Date.now() + some * 60 * 60_000)
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      const [first, second] = [new User(), new User()]
+      await attachments.attach(first, 'avatar', await photo, { fileName: 'a.jpg' })
+      const token = attachments.tokenFor(first, 'avatar')
+      hours(11.5)
+      await attachments.attach(second, 'avatar', fromDirectUpload(token))
+      const later = attachments.tokenFor(second, 'avatar')
+      hours(0.4)
+      await attachments.attach(new User(), 'avatar', fromDirectUpload(later))
+      hours(0.2)
+      await expect(attachments.attach(new User(), 'avatar', fromDirectUpload(later))).rejects.toMatchObject({ code: 'token_expired' })
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
 

@@ -128,6 +128,21 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
   })
 })
 
+describe('what is announced', () => {
+  it.each([
+    [null, 'bad_size'],
+    [{ fileName: 'a.jpg', size: 3 }, 'bad_content_type'],
+    [{ fileName: 'a.jpg', contentType: ['image/jpeg', 'a/b'], size: 3 }, 'bad_content_type'],
+    [{ contentType: 'image/jpeg', size: 3 }, 'bad_file_name'],
+    [{ fileName: ['a.jpg'], contentType: 'image/jpeg', size: 3 }, 'bad_file_name'],
+    [{ fileName: 'a.jpg', contentType: 'image/jpeg', size: '3' }, 'bad_size'],
+  ])('may be anything that a request contains: %o is refused with %s', async (announced, code) => {
+    const { attachments, dataSource } = await world([User], { secret })
+    await expect(attachments.expect(new User(), 'avatar', announced as never, { url: '/uploads' })).rejects.toMatchObject({ code })
+    expect(await dataSource.manager.count(User)).toBe(0)
+  })
+})
+
 describe('on a disk', () => {
   it('a file that is expected comes through the handler, which says that it is there', async () => {
     const background = heldBackground()
