@@ -188,13 +188,18 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
     ['another form than was asked for', async () => jpeg(50, 50)],
     ['a page', async () => Buffer.from('<!doctype html><script>alert(1)</script>')],
     ['nothing', async () => Buffer.alloc(0)],
-  ])('fail when %s comes', async (_, bytes) => {
-    const { background, load, save, arrived, of } = await setUp()
+  ])('fail when %s comes, and are handed on once more by retry()', async (_, bytes) => {
+    const { attachments, background, load, save, bring } = await setUp()
     await save()
-    await send(of('preview').result, await bytes())
-    await arrived('preview')
+    await bring('preview', await bytes())
+    const failed = await load()
+    expect(failed.file).toMatchObject({ processing: false, error: { code: 'result_mismatch' } })
+    await attachments.retry(failed, 'file')
     await background.run()
-    expect((await load()).file).toMatchObject({ processing: false, error: { code: 'result_mismatch' } })
+    await bring('thumb', await jpeg(50, 50))
+    expect((await load()).file).toMatchObject({ processing: true, error: null })
+    await bring('preview', await png(120, 80))
+    expect((await load()).file).toMatchObject({ processing: false, error: null })
   })
 
   it('of a file that was replaced come too late to do anything', async () => {

@@ -56,6 +56,8 @@ async function resultOf(name: string, { staged = '', contentType }: StyleRecord,
   const head = await buffer(await staging.read(staged, { etag, length: headLength }))
   const found = await contentTypeOf(head, staged)
   if (head.length === 0 || found !== contentType) {
+    // or it would be found again before another one comes
+    await staging.delete([staged]).catch(() => undefined)
     const brought = head.length === 0 ? 'nothing' : found
     throw new ProcessingError('result_mismatch', `style '${name}' was to be made outside as ${contentType}, and ${brought} has come`)
   }
