@@ -8,7 +8,7 @@ import { formHere } from './http/take'
 import type { AttachOptions } from './lifecycle/attach'
 import { type Announced, checkAnnounced, takeOver } from './lifecycle/direct'
 import { awaited } from './lifecycle/expect'
-import { printedId } from './lifecycle/plan'
+import { sameId } from './lifecycle/plan'
 import { stagedOriginal } from './lifecycle/staged'
 import type { Claim, Tokens } from './lifecycle/token'
 import type { UploadForm, UploadInfo } from './storage/storage'
@@ -104,7 +104,7 @@ export class Uploads {
     const [taken] = await rows.atVersions(entity, property, [claim.version])
     if (taken) {
       // the same form, sent twice
-      if (printedId(taken.ref.id) === printedId(rowRef(bound.metadata, owner).id)) return bound.create(taken.record)
+      if (sameId(taken.ref.id, rowRef(bound.metadata, owner).id)) return bound.create(taken.record)
       throw new RefusedFileError('token_used', `the upload of '${claim.fileName}' was taken by another ${entity} already: upload the file again`)
     }
     const file = await takeOver(claim, options, bound.definition, owner, staging)

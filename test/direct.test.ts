@@ -1,7 +1,7 @@
 import 'reflect-metadata'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
+import { Column, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm'
 import { describe, expect, inject, it, vi } from 'vitest'
 import { type Attached, Attachment, diskStorage, fromDirectUpload, inlineBackground, type UploadForm } from '../src'
 import { s3Storage } from '../src/storage/s3'
@@ -14,6 +14,18 @@ const server = inject('s3')
 const photo = jpeg(200, 100)
 const maker = scribe()
 const secret = 'a secret of more than 32 characters'
+
+@Entity()
+class Page {
+  @PrimaryColumn('varchar', { length: 20 })
+  book!: string
+
+  @PrimaryColumn('varchar', { length: 20 })
+  page!: string
+
+  @Attachment({ accept: 'any' })
+  scan!: Attached
+}
 
 @Entity()
 class User {
@@ -46,7 +58,7 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     const root = await folder()
     const staging = place === 's3' ? s3Storage({ client, bucket, prefix: 'staging/', publicUrl: null }) : diskStorage({ root })
     const storage = s3Storage({ client, bucket, prefix: 'files/', publicUrl: null })
-    const { dataSource, attachments } = await world([User], { staging, storage, background, secret })
+    const { dataSource, attachments } = await world([User, Page], { staging, storage, background, secret })
     const handler = attachments.directUploads({ authorize: (request) => request.headers.get('x-user') ?? true })
     const staged = async () => {
       const found: string[] = []
@@ -133,6 +145,17 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
       expect(await buffer(await cover.stream())).toEqual(Buffer.from(await photo))
       expect((await buffer(await cover.stream('thumb'))).length).toBeGreaterThan(100)
     }
+  })
+
+  it('is not shown to another entity whose primary key reads the same', async () => {
+    const { attachments, upload, dataSource } = await setUp()
+    const { token } = await upload(await photo, { entity: 'Page', property: 'scan' })
+    const page = dataSource.manager.create(Page, { book: '1-2', page: '3' })
+    await attachments.attach(page, 'scan', fromDirectUpload(token))
+    await dataSource.manager.save(page)
+    await attachments.attach(page, 'scan', fromDirectUpload(token))
+    const other = dataSource.manager.create(Page, { book: '1', page: '2-3' })
+    await expect(attachments.attach(other, 'scan', fromDirectUpload(token))).rejects.toMatchObject({ code: 'token_used' })
   })
 
   it('is taken by whom it was made for', async () => {

@@ -92,6 +92,16 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     expect((await load()).avatar).toMatchObject({ version: done.avatar.version, processing: false })
   })
 
+  it('has styles of the form that goes with what has come, whatever was announced', async () => {
+    const { attachments, load, announce, event, background } = await setUp()
+    await send(await announce(await photo, 'image/svg+xml'), await photo)
+    await attachments.handleObjectCreated(event(await load()))
+    await background.run()
+    const { avatar } = await load()
+    expect(avatar).toMatchObject({ contentType: 'image/jpeg', processing: false, error: null })
+    expect(avatar.meta?.styles['thumb']).toMatchObject({ contentType: 'image/jpeg', key: expect.stringMatching(/\.jpg$/) })
+  })
+
   it('is processed although no event comes', async () => {
     const { attachments, load, announce, late, background } = await setUp()
     await send(await announce(await photo), await photo)

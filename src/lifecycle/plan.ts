@@ -125,6 +125,11 @@ function keyFor({ path }: Definition, { version }: AttachmentRecord, context: Re
   return [...segments, `${name ?? ''}-${version}${extension ?? ''}`].join('/')
 }
 
+/** Whether two primary keys are the same, whatever a driver makes of their parts. */
+export function sameId(one: RowRef['id'], other: RowRef['id']): boolean {
+  return Object.keys(one).every((part) => printedId({ part: one[part] }) === printedId({ part: other[part] }))
+}
+
 /** A primary key as templates print it: the parts of a composite one joined by `-`. */
 export function printedId(id: RowRef['id']): string {
   return Object.values(id)
