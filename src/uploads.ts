@@ -100,7 +100,7 @@ export class Uploads {
       const cure = 'give fromDirectUpload(token, { subject }) what authorize returned for whoever sends this'
       throw new RefusedFileError('foreign_token', `the token for ${entity}.${property} was made for somebody else: ${cure}`)
     }
-    const { rows, staging } = connection.ports()
+    const { rows, staging } = connection.ports(connection.reading)
     const [taken] = await rows.atVersions(entity, property, [claim.version])
     if (taken) {
       // the same form, sent twice

@@ -1,10 +1,11 @@
 import 'reflect-metadata'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { Column, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm'
-import { describe, expect, inject, it, vi } from 'vitest'
+import { Column, DataSource, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { type Attached, Attachment, diskStorage, fromDirectUpload, inlineBackground, type UploadForm } from '../src'
 import { s3Storage } from '../src/storage/s3'
+import { databases, servers } from './support/databases'
 import { scribe } from './support/doubles'
 import { jpeg, png } from './support/pictures'
 import { ask, send } from './support/uploading'
@@ -308,6 +309,46 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     expect(await attachments.sweepStaging()).toBe(0)
     expect(await attachments.sweepStaging({ olderThan: -60_000 })).toBe(1)
     expect(await staged()).toEqual([])
+  })
+})
+
+describe.each([...databases])('a token on %s', (on) => {
+  it('can be used in a transaction, and again after that was rolled back', async () => {
+    const { attachments, dataSource } = await world([User], { on, secret, background: heldBackground() })
+    const first = new User()
+    await attachments.attach(first, 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = attachments.tokenFor(first, 'avatar')
+    const undone = dataSource.transaction(async (manager) => {
+      await attachments.attach(first, 'avatar', fromDirectUpload(token))
+      await manager.save(first)
+      throw new Error('undone')
+    })
+    await expect(undone).rejects.toThrow('undone')
+    await dataSource.transaction(async (manager) => {
+      const second = new User()
+      await attachments.attach(second, 'avatar', fromDirectUpload(token))
+      await manager.save(second)
+    })
+    expect((await dataSource.manager.find(User)).map(({ avatar }) => avatar.present)).toEqual([true])
+  })
+})
+
+describe.each([...servers])('a token on %s', (on) => {
+  it('is taken by one of two processes that save it at the same time', async () => {
+    const staging = diskStorage({ root: await folder() })
+    const one = await world([User], { on, secret, staging, background: heldBackground() })
+    const elsewhere = await new DataSource({ ...one.dataSource.options, synchronize: false }).initialize()
+    onTestFinished(() => elsewhere.destroy())
+    const other = await world([User], { dataSource: elsewhere, secret, staging, background: heldBackground() })
+    const users = [new User(), new User(), new User()] as const
+    await one.attachments.attach(users[0], 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = one.attachments.tokenFor(users[0], 'avatar')
+    await one.attachments.attach(users[1], 'avatar', fromDirectUpload(token))
+    await other.attachments.attach(users[2], 'avatar', fromDirectUpload(token))
+    const saved = await Promise.allSettled([one.dataSource.manager.save(users[1]), other.dataSource.manager.save(users[2])])
+    const refused = saved.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    expect(refused).toEqual([expect.objectContaining({ name: 'RefusedFileError', code: 'token_used' })])
+    expect((await one.dataSource.manager.find(User)).map(({ avatar }) => avatar.present)).toEqual([true])
   })
 })
 
