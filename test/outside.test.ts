@@ -2,7 +2,7 @@ import 'reflect-metadata'
 import { buffer } from 'node:stream/consumers'
 import { Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { beforeEach, describe, expect, inject, it } from 'vitest'
-import { type Attached, Attachment, diskStorage, type HandedOn, imageProcessor, outsideProcessor } from '../src'
+import { type Attached, Attachment, diskStorage, type HandedOn, imageProcessor, outsideProcessor, type Storage } from '../src'
 import { s3Storage } from '../src/storage/s3'
 import { jpeg, png } from './support/pictures'
 import { send } from './support/uploading'
@@ -47,7 +47,16 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
     const { client, bucket, keys } = await newBucket()
     const background = heldBackground()
     const staging = s3Storage({ client, bucket, prefix: 'staging/', publicUrl: null })
-    const storage = s3Storage({ client, bucket, prefix: 'files/', publicUrl: null })
+    const files = s3Storage({ client, bucket, prefix: 'files/', publicUrl: null })
+    const full = { is: false }
+    const storage: Storage = {
+      ...files,
+      copy: undefined,
+      async write(...given) {
+        if (full.is) throw new Error('no room')
+        return files.write(...given)
+      },
+    }
     const { dataSource, attachments } = await world([Paper], { staging, storage, background })
     const paper = new Paper()
     const load = () => dataSource.manager.findOneByOrFail(Paper, { id: paper.id })
@@ -74,7 +83,7 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
       await arrived(style)
       await background.run()
     }
-    return { attachments, background, load, save, arrived, bring, late, of, keys, dataSource }
+    return { attachments, background, load, save, arrived, bring, late, of, keys, full, dataSource }
   }
 
   it('come when it has put them where it was told to, one by one', async () => {
@@ -139,6 +148,42 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
     await background.run()
     expect((await load()).file).toMatchObject({ processing: false, error: null })
     expect((await keys()).filter((key) => key.startsWith('staging/Paper'))).toEqual([])
+  })
+
+  it('that have come by the deadline, without an event, are not handed on again', async () => {
+    const { attachments, background, load, save, bring, late, of } = await setUp()
+    await save()
+    await send(of('preview').result, await png(120, 80))
+    await late()
+    await attachments.requeueLost()
+    await background.run()
+    const failed = await load()
+    expect(failed.file.error).toMatchObject({ code: 'not_delivered', message: expect.stringContaining("'thumb'") })
+    told = []
+    await attachments.retry(failed, 'file')
+    await background.run()
+    expect(told.map(({ style }) => style.name)).toEqual(['thumb'])
+    await bring('thumb', await jpeg(50, 50))
+    expect((await load()).file).toMatchObject({ processing: false, error: null })
+  })
+
+  it('that come a second time, before the first could be stored, are taken by retry()', async () => {
+    const { attachments, background, load, save, bring, of, full } = await setUp()
+    await save()
+    await bring('thumb', await jpeg(50, 50))
+    full.is = true
+    await expect(bring('preview', await png(120, 80))).rejects.toThrow('no room')
+    full.is = false
+    await send(of('preview').result, await png(60, 40))
+    await attachments.requeueLost({ olderThan: -60_000 })
+    await background.run()
+    const failed = await load()
+    expect(failed.file.error).toMatchObject({ code: 'object_changed' })
+    await attachments.retry(failed, 'file')
+    await background.run()
+    const { file } = await load()
+    expect(file).toMatchObject({ processing: false, error: null })
+    expect(await buffer(await file.stream('preview'))).toEqual(Buffer.from(await png(60, 40)))
   })
 
   it('are made anew by reprocess(), and those before are shown until all have come', async () => {
