@@ -125,6 +125,20 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     expect((await load()).avatar).toMatchObject({ processing: false, error: null })
   })
 
+  it('is taken from a second upload where the first was refused', async () => {
+    const { attachments, load, announce, event, background, keys } = await setUp()
+    const form = await announce(await photo)
+    for (const [bytes, error] of [[Buffer.alloc((await photo).length, 'x'), { code: 'type_not_accepted' }] as const, [await photo, null] as const]) {
+      await send(form, bytes)
+      expect(await attachments.handleObjectCreated(event(await load()))).toBe(1)
+      await background.run()
+      // the same news once more
+      expect(await attachments.handleObjectCreated(event(await load()))).toBe(0)
+      expect((await load()).avatar).toMatchObject({ processing: false, error })
+    }
+    expect((await keys()).filter((key) => key.startsWith('staging/User'))).toEqual([])
+  })
+
   it.each([
     ['an HTML page', Buffer.from('<!doctype html><script>alert(1)</script>'), 'type_not_accepted'],
     ['half a picture that calls itself whole', Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 0]), 'corrupt_image'],
