@@ -79,16 +79,16 @@ export function outsideTransactions(runner: QueryRunner): Run {
 const collisions = new Set<unknown>(['40001', '40P01', 1213, 1205, 1020, 'SQLITE_BUSY'])
 const mostTries = 10
 
-/** What they say of a value that another row has where it must be the only one (SQLSTATE 23505; MySQL's and MariaDB's 1062; SQLite's own). */
-const duplicates = new Set<unknown>(['23505', 1062, 'SQLITE_CONSTRAINT_UNIQUE'])
+/** What PostgreSQL (SQLSTATE 23505), MySQL and MariaDB (1062) say of a value that another row has; their messages name the index. */
+const duplicates = new Set<unknown>(['23505', 1062])
 
-/** Whether another row has a value that must be the only one. */
-export function isDuplicate(error: unknown): boolean {
-  const { code, errno } = saidBy(error)
-  return duplicates.has(code) || duplicates.has(errno)
+/** Whether another row has a value that an index wants to be the only one. */
+export function isDuplicate(error: unknown, index: string): boolean {
+  const { code, errno, message } = saidBy(error)
+  return (duplicates.has(code) || duplicates.has(errno)) && String(message).includes(index)
 }
 
-function saidBy(error: unknown): { code?: unknown; errno?: unknown } {
+function saidBy(error: unknown): { code?: unknown; errno?: unknown; message?: unknown } {
   return Object((error as { driverError?: unknown }).driverError)
 }
 

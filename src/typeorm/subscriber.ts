@@ -200,11 +200,12 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
 }
 
 /** No two rows have one version: with the token of an upload, two may be given the same file at the same time. */
-async function unlessTaken({ entity, property }: BoundAttachment, written: Promise<number>): Promise<number> {
+async function unlessTaken({ metadata, entity, property }: BoundAttachment, written: Promise<number>): Promise<number> {
   try {
     return await written
   } catch (error) {
-    if (!isDuplicate(error)) throw error
+    const unique = metadata.indices.find(({ columns }) => columns.length === 1 && columns[0]?.propertyPath === `${property}.version`)
+    if (!unique || !isDuplicate(error, unique.name)) throw error
     const what = `the upload that ${entity}.${property} was given was taken by another ${entity} at the same time`
     throw new RefusedFileError('token_used', `${what}: upload the file again`, { cause: error })
   }
