@@ -14,9 +14,11 @@ const text = Buffer.from('first,second\n1,2\n')
 /** What the service was told. */
 let told: HandedOn[] = []
 let deaf: Error | undefined
+/** Whether it takes pictures, too. */
+let open = false
 
 const converter = outsideProcessor({
-  reads: (contentType) => contentType === 'text/csv',
+  reads: (contentType) => contentType === 'text/csv' || (open && contentType === 'image/jpeg'),
   format: 'png',
   hand: async (handed) => {
     if (deaf) throw deaf
@@ -40,6 +42,7 @@ class Paper {
 beforeEach(() => {
   told = []
   deaf = undefined
+  open = false
 })
 
 describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
@@ -184,6 +187,23 @@ describe.skipIf(!server.faithful)('styles that a service outside makes', () => {
     const { file } = await load()
     expect(file).toMatchObject({ processing: false, error: null })
     expect(await buffer(await file.stream('preview'))).toEqual(Buffer.from(await png(60, 40)))
+  })
+
+  it('are made here once the service is given up', async () => {
+    const { attachments, background, load, save, late } = await setUp()
+    open = true
+    await save(await jpeg(200, 100), 'a.jpg')
+    await late()
+    await attachments.requeueLost()
+    await background.run()
+    const failed = await load()
+    expect(failed.file.error).toMatchObject({ code: 'not_delivered' })
+    open = false
+    await attachments.retry(failed, 'file')
+    await background.run()
+    const { file } = await load()
+    expect(file).toMatchObject({ processing: false, error: null })
+    expect((await buffer(await file.stream('thumb'))).length).toBeGreaterThan(100)
   })
 
   it('are made anew by reprocess(), and those before are shown until all have come', async () => {

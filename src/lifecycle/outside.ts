@@ -26,7 +26,7 @@ export async function workOutside(ref: AttachmentRef, row: FencedRow, ports: Por
   const definition = ports.definition(ref.entity, ref.attachment)
   const record = await takeResults(row, definition, ports)
   const outside = definition.processor.outside?.(record.contentType)
-  return outside ? handOn(ref, row, outside, ports) : record
+  return outside ? handOn(ref, row, outside, ports) : takeBack(row, record)
 }
 
 /** When the first of the services is late; undefined where nothing is awaited. */
@@ -98,6 +98,13 @@ async function handOn(ref: AttachmentRef, row: FencedRow, outside: Outside, { st
     const still = awaited.filter(({ style }) => now[style?.name as string]?.awaited !== undefined)
     return { meta: withStyles(meta, byName(still.map((style) => ({ ...style, handed: true })))) }
   })
+}
+
+/** What no service was told of, and none makes any more, is made here. */
+async function takeBack(row: FencedRow, record: AttachmentRecord): Promise<AttachmentRecord> {
+  const ours = Object.values(plannedStyles(record.meta)).filter(({ awaited, handed }) => awaited !== undefined && !handed)
+  if (ours.length === 0) return record
+  return row.change(({ meta }) => ({ meta: withStyles(meta, byName(ours.map(({ staged: _, awaited: __, ...style }) => style))) }))
 }
 
 function byName(styles: readonly StyleRecord[]): Styles {
