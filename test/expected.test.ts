@@ -125,6 +125,24 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     expect((await load()).avatar).toMatchObject({ processing: false, error: null })
   })
 
+  it('is taken whole, whoever looks for it at the moment of its deadline', async () => {
+    const { attachments, load, announce, event, late, background, keys } = await setUp()
+    const form = await announce(await photo)
+    await late()
+    const told = event(await load())
+    const uploaded = send(form, await photo).then(() => attachments.handleObjectCreated(told))
+    await attachments.requeueLost()
+    background.jobs.push(...background.jobs)
+    await Promise.all([background.run(), uploaded])
+    background.jobs.push(...background.jobs)
+    await background.run()
+    const { avatar } = await load()
+    expect(avatar).toMatchObject({ awaiting: false, processing: false, error: null })
+    expect(await buffer(await avatar.stream())).toEqual(Buffer.from(await photo))
+    expect((await buffer(await avatar.stream('thumb'))).length).toBeGreaterThan(100)
+    expect((await keys()).filter((key) => key.startsWith('staging/User'))).toEqual([])
+  })
+
   it('is taken from a second upload where the first was refused', async () => {
     const { attachments, load, announce, event, background, keys } = await setUp()
     const form = await announce(await photo)
