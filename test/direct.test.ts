@@ -352,6 +352,30 @@ describe.each([...servers])('a token on %s', (on) => {
   })
 })
 
+describe('a token that two processes attach to one entity', () => {
+  it('brings no file back that was replaced meanwhile', async () => {
+    const staging = diskStorage({ root: await folder() })
+    const one = await world([User], { secret, staging })
+    const elsewhere = await new DataSource({ ...one.dataSource.options, synchronize: false }).initialize()
+    onTestFinished(() => elsewhere.destroy())
+    const other = await world([User], { dataSource: elsewhere, secret, staging, storage: one.storage })
+    const { manager } = one.dataSource
+    const user = await manager.save(new User())
+    await one.attachments.attach(user, 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = one.attachments.tokenFor(user, 'avatar')
+    const late = await elsewhere.manager.findOneByOrFail(User, { id: user.id })
+    await other.attachments.attach(late, 'avatar', fromDirectUpload(token))
+    await manager.save(user)
+    await one.attachments.idle()
+    await one.attachments.attach(user, 'avatar', await png(30, 20))
+    await manager.save(user)
+    await one.attachments.idle()
+    await expect(elsewhere.manager.save(late)).rejects.toMatchObject({ code: 'attach_again' })
+    const { avatar } = await manager.findOneByOrFail(User, { id: user.id })
+    expect(avatar).toMatchObject({ processing: false, error: null, contentType: 'image/png' })
+  })
+})
+
 describe('a form that is shown again and again', () => {
   it('does not make the token of its file good for longer than the file may wait in the staging', async () => {
     const { attachments } = await world([User], { secret, staging: diskStorage({ root: await folder() }) })

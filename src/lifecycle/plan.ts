@@ -24,8 +24,9 @@ export function planRow(place: Place, file: AttachmentRecord, before: Attachment
   const styles = withKeys(place, withId, withId.meta.styles)
   const previous = before ? leftFiles(before, definition.keepsFiles !== 'never') : []
   const awaited = file.meta.styles['original']?.awaited
+  const earlier = before ? { earlier: earlierOf(before) } : {}
   const due = awaited ? new Date(awaited) : new Date(now.getTime() + definition.carried.delay)
-  return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...(previous.length > 0 && { previous }) } }
+  return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...earlier, ...(previous.length > 0 && { previous }) } }
 }
 
 /**
@@ -73,8 +74,21 @@ export function planAnew(place: Place, record: AttachmentRecord, wanted: readonl
     processing: true,
     error: null,
     attemptedAt: now,
-    meta: { ...rest, styles, next: { ...kept, ...withKeys(place, fresh, anew) }, ...(previous.length > 0 && { previous }) },
+    meta: {
+      ...rest,
+      styles,
+      next: { ...kept, ...withKeys(place, fresh, anew) },
+      earlier: earlierOf(record),
+      ...(previous.length > 0 && { previous }),
+    },
   }
+}
+
+/** As many as anybody may be late by. */
+const mostEarlier = 5
+
+function earlierOf({ version, meta }: AttachmentRecord): string[] {
+  return [version, ...(meta.earlier ?? [])].slice(0, mostEarlier)
 }
 
 function mapStyles(styles: Styles, map: (style: StyleRecord) => StyleRecord): Styles {
