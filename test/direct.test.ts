@@ -407,6 +407,25 @@ describe('an attachment whose keys name the fingerprint', () => {
   })
 })
 
+describe('attachments that are closed', () => {
+  it('take no upload any more, which nobody would save', async () => {
+    const disk = diskStorage({ root: await folder() })
+    const given = await world([User], { secret, staging: disk })
+    const user = new User()
+    await given.attachments.attach(user, 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = given.attachments.tokenFor(user, 'avatar')
+    await given.attachments.close()
+    const stat = async (key: string) => {
+      await closing.attachments.close()
+      return disk.stat(key)
+    }
+    const closing = await world([User], { secret, dataSource: given.dataSource, staging: { ...disk, stat } })
+    const next = new User()
+    await expect(closing.attachments.attach(next, 'avatar', fromDirectUpload(token))).rejects.toMatchObject({ code: 'not_connected' })
+    expect(next.avatar).toBeUndefined()
+  })
+})
+
 describe('without a secret', () => {
   it('nothing is signed', async () => {
     const { attachments } = await world([User])
