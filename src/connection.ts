@@ -26,7 +26,7 @@ import { send, warn } from './lifecycle/send'
 import type { Storage } from './storage/storage'
 import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/binding'
 import { rowsOf } from './typeorm/rows'
-import { inSavepoint, type Run, runOnPrimary } from './typeorm/run'
+import { inSavepoint, type Run, readOnPrimary, runOnPrimary } from './typeorm/run'
 import { type Committed, type Prepared, subscriber, tell } from './typeorm/subscriber'
 
 /** What the attachments of a data source work with. */
@@ -50,6 +50,8 @@ export class Connection {
   readonly binding: Binding
   /** Jobs that have not begun are handed back. */
   closing = false
+  /** For questions that are asked in somebody's transaction. */
+  readonly reading: Run
   readonly #database: Database
   readonly #run: Run
   readonly #release: () => void
@@ -62,6 +64,7 @@ export class Connection {
     const isIntent = (version: string) => this.isIntent(version)
     this.#database = { kind: dataSource.options.type }
     this.#run = runOnPrimary(dataSource)
+    this.reading = readOnPrimary(dataSource)
     this.binding = bindAll(dataSource, { staging, storage: (name) => setup.storage(name) }, isIntent)
     const listener = subscriber({
       intents: this.intents,
