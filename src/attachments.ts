@@ -150,11 +150,16 @@ export class Attachments {
   ): Promise<void> {
     const { binding, intents, setup } = this.#connection()
     const bound = binding.findFor(entity, property)
-    if (source instanceof DirectUpload) return void Object.assign(entity, { [property]: await this.#uploads().take(bound, entity, source) })
+    const closed = () => new UsageError('not_connected', `the attachments were closed while ${bound.entity}.${property} took its file: close() last`)
+    if (source instanceof DirectUpload) {
+      const value = await this.#uploads().take(bound, entity, source, options)
+      if (!this.#connected) throw closed()
+      return void Object.assign(entity, { [property]: value })
+    }
     const file = await receive(bound.definition, bound.entity, entity, source, options, setup.staging)
     if (!this.#connected) {
       await setup.staging.delete(stagedKeys(file.meta))
-      throw new UsageError('not_connected', `the attachments were closed while ${bound.entity}.${property} took its file: close() last`)
+      throw closed()
     }
     intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
     Object.assign(entity, { [property]: bound.create(file) })
@@ -162,7 +167,8 @@ export class Attachments {
 
   /**
    * A token by which another request, or another process, attaches the same file by `fromDirectUpload()`: so that a form which is shown
-   * once more keeps what was chosen, or one process attaches and another saves. Good for twelve hours, and until it is saved. Throws a
+   * once more keeps what was chosen, or one process attaches and another saves. Good for twelve hours, or as long as the token by
+   * which the file came, and until it is saved. Throws a
    * `UsageError` where no file waits to be saved.
    *
    * @param subject whoever it is for: nobody else can use it then

@@ -5,9 +5,10 @@ import type { Connection } from './connection'
 import { RefusedFileError, UsageError } from './errors'
 import type { DirectUpload } from './file/source'
 import { formHere } from './http/take'
+import type { AttachOptions } from './lifecycle/attach'
 import { type Announced, checkAnnounced, takeOver } from './lifecycle/direct'
 import { awaited } from './lifecycle/expect'
-import { printedId } from './lifecycle/plan'
+import { sameId } from './lifecycle/plan'
 import { stagedName, stagedOriginal } from './lifecycle/staged'
 import type { Claim, Tokens } from './lifecycle/token'
 import type { UploadForm, UploadInfo } from './storage/storage'
@@ -67,11 +68,13 @@ export class Uploads {
 
   /** A token for a file that was attached and not saved. */
   tokenFor({ entity, property }: BoundAttachment, value: AnyAttached | null | undefined, subject: string | null): string {
-    const file = value?.version ? this.connection.intents.get(value.version)?.file : undefined
+    const { file, until = Infinity } = this.connection.intents.get(value?.version ?? '') ?? {}
     if (!file || file.meta.styles['original']?.awaited)
       throw new UsageError('nothing_attached', `${entity}.${property} has no file that waits to be saved: attach() one first`)
     const { version, fileName, contentType, fileSize: size, fingerprint } = file
-    const claim = { entity, attachment: property, version, fileName, contentType, size, subject, until: Date.now() + tokenLifetime }
+    // not longer than the token by which it came: what is staged is swept in the end, however often its form is shown
+    const earlier = Math.min(until, Date.now() + tokenLifetime)
+    const claim = { entity, attachment: property, version, fileName, contentType, size, subject, until: earlier }
     return this.tokensOf().sign(fingerprint === null ? claim : { ...claim, fingerprint })
   }
 
@@ -89,7 +92,7 @@ export class Uploads {
   }
 
   /** The value of an entity that takes over what was uploaded under a token. */
-  async take(bound: BoundAttachment, owner: object, { token, subject }: DirectUpload): Promise<AnyAttached> {
+  async take(bound: BoundAttachment, owner: object, { token, subject }: DirectUpload, options: AttachOptions): Promise<AnyAttached> {
     const { connection } = this
     const { entity, property } = bound
     const claim = this.tokensOf().open(await this.#tokenOf(token), Date.now())
@@ -100,15 +103,15 @@ export class Uploads {
       const cure = 'give fromDirectUpload(token, { subject }) what authorize returned for whoever sends this'
       throw new RefusedFileError('foreign_token', `the token for ${entity}.${property} was made for somebody else: ${cure}`)
     }
-    const { rows, staging } = connection.ports()
+    const { rows, staging } = connection.ports(connection.reading)
     const [taken] = await rows.atVersions(entity, property, [claim.version])
     if (taken) {
       // the same form, sent twice
-      if (printedId(taken.ref.id) === printedId(rowRef(bound.metadata, owner).id)) return bound.create(taken.record)
+      if (sameId(taken.ref.id, rowRef(bound.metadata, owner).id)) return bound.create(taken.record)
       throw new RefusedFileError('token_used', `the upload of '${claim.fileName}' was taken by another ${entity} already: upload the file again`)
     }
-    const file = await takeOver(claim, bound.definition, owner, staging)
-    connection.intents.add({ entity, attachment: property, version: file.version, file })
+    const file = await takeOver(claim, options, bound.definition, owner, staging)
+    connection.intents.add({ entity, attachment: property, version: file.version, file, until: claim.until })
     return bound.create(file)
   }
 

@@ -51,6 +51,8 @@ export interface Meta {
   readonly next?: Styles
   /** Replaced files that are still to be deleted: by this version's job, once its own are safe. */
   readonly previous?: readonly VersionFiles[]
+  /** Versions that the row held before, the latest first: a process that has attached one of them and is late cannot bring it back. */
+  readonly earlier?: readonly string[]
   /** How many attempts of this version's job have begun, and not come to an end. */
   readonly begun?: number
   /** Where it is staged, as long as it is. */
@@ -115,9 +117,9 @@ export function filesOf({ version, processing, meta }: Pick<AttachmentRecord, 'v
   return open.length > 0 ? [known, { version, storage: meta.storage, keys: keysOf(open), staged: [], unfinished: true }] : [known]
 }
 
-/** What waits in the staging. */
-export function stagedKeys({ styles }: Pick<Meta, 'styles'>): string[] {
-  return Object.values(styles).flatMap(({ staged }) => staged ?? [])
+/** What waits in the staging, or is to be put there. */
+export function stagedKeys({ styles, next }: Pick<Meta, 'styles' | 'next'>): string[] {
+  return [...Object.values(styles), ...Object.values(next ?? {})].flatMap(({ staged }) => staged ?? [])
 }
 
 /**

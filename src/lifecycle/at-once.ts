@@ -1,4 +1,4 @@
-import type { AttachmentRecord, StyleRecord } from '../attachment/record'
+import { type AttachmentRecord, newVersion, type StyleRecord } from '../attachment/record'
 import type { Definition } from '../definition/definition'
 import type { Storage } from '../storage/storage'
 import { contentTypeExtension } from '../template/tokens'
@@ -15,7 +15,8 @@ export async function makeAtOnce(columns: AttachmentRecord, definition: Definiti
   try {
     for await (const made of definition.processor.process(inputFrom(staging, original, contentType, { etag }), now)) {
       const { style, body, contentType, width, height, thumbhash } = made
-      const key = original.replace(/[^/]+$/, `${style.name}.${contentTypeExtension(contentType)}`)
+      // a token can be attached again: what is saved by then has styles of its own
+      const key = original.replace(/[^/]+$/, `${style.name}-${newVersion().slice(0, 8)}.${contentTypeExtension(contentType)}`)
       staged.push(key)
       await staging.write(key, body, { contentType, size: body.length })
       styles[style.name] = { ...(styles[style.name] as StyleRecord), contentType, staged: key, size: body.length, width, height }

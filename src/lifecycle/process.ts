@@ -97,7 +97,7 @@ export async function settle(job: ProcessJob, ref: AttachmentRef, ports: Ports):
   // this may be a late twin of the job that brought what is to be kept; what is not has a note
   if (ports.definition(job.entity, job.attachment).keepsFiles !== 'never') return
   // the staged files stay: a transaction that was rolled back may be tried again with them
-  await deleteFiles(unreferred([{ ...job, staged: [] }], record), ports)
+  await deleteFiles(ref, unreferred([{ ...job, staged: [] }], record), ports)
   await endPrevious(ref, job.version, record, ports)
   await forgetNote(noteKey(job.version), ports.staging)
 }
@@ -118,7 +118,7 @@ async function endPrevious(ref: AttachmentRef, ended: string, successor: Attachm
 async function deletePrevious(ref: AttachmentRef, previous: readonly VersionFiles[], ports: Ports): Promise<void> {
   const unfinished = previous.filter((files) => files.unfinished)
   await writeNotes(deleteJobs([{ ref, files: unfinished }], ports.now()), ports.staging)
-  await deleteFiles(previous, ports)
+  await deleteFiles(ref, previous, ports)
 }
 
 /** Styles that were made anew take the place of those before, which are left to be deleted. */

@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises'
 import { lookup } from 'mime-types'
 import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import { messageOf, ProcessingError, RefusedFileError } from '../errors'
@@ -203,6 +204,9 @@ function targetOf(style: Style, size: Size): Fit {
   return target
 }
 
+/** What libvips says when the machine ran short, and not the picture. */
+const ranShort = /out of memory|No space left|temp/i
+
 async function describe(source: Original['source'], options: SharpOptions): Promise<Metadata> {
   const sharp = await loadSharp()
   try {
@@ -213,6 +217,9 @@ async function describe(source: Original['source'], options: SharpOptions): Prom
         cause: error,
       })
     }
+    if (ranShort.test(messageOf(error))) throw error
+    // sharp calls unsupported what it cannot open, too: where this process has too many files open, say
+    if (typeof source === 'string') await (await open(source)).close()
     throw new RefusedFileError('corrupt_image', `the picture cannot be read: ${messageOf(error)}`, { cause: error })
   }
 }
@@ -229,8 +236,7 @@ async function reading<T>(work: () => Promise<T>, what = 'the picture'): Promise
     const message = messageOf(error)
     if (/pixel limit/.test(message))
       throw new ProcessingError('too_many_pixels', `${what} has more pixels than are accepted: ${message}`, { cause: error })
-    // libvips reports these when the machine ran short, not the picture
-    if (/out of memory|No space left|temp/i.test(message)) throw error
+    if (ranShort.test(message)) throw error
     throw new ProcessingError('corrupt_image', `${what} cannot be made: ${message}`, { cause: error })
   }
 }
