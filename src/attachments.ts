@@ -6,13 +6,14 @@ import { newVersion, stagedKeys } from './attachment/record'
 import type { BackgroundAdapter, JobReport, Worker, WorkOptions } from './background/adapter'
 import type { Job } from './background/job'
 import { type PerformedJob, telling } from './background/performed'
-import { Connection, type Setup } from './connection'
+import { Connection, pauseBetweenLooks, type Setup } from './connection'
 import { checkStyleName } from './definition/definition'
 import { messageOf, UsageError } from './errors'
 import { DirectUpload, type Source } from './file/source'
 import { type DirectUploadOptions, directUploads, type FetchHandler } from './http/direct-uploads'
 import { objectsCreated } from './http/object-created'
 import type { UploadPort } from './http/upload-port'
+import type { WatchOptions } from './http/watch'
 import { arrived } from './lifecycle/arrived'
 import { type AttachOptions, receive } from './lifecycle/attach'
 import type { Announced } from './lifecycle/direct'
@@ -27,6 +28,7 @@ import type { Notifier } from './notify/notifier'
 import type { AttachmentEvents } from './notify/signals'
 import type { Storage, UploadForm } from './storage/storage'
 import { checkExpiry, type ExpectOptions, Uploads } from './uploads'
+import { Watching } from './watching'
 
 export interface AttachmentsOptions {
   /** Where originals wait for their job. Web and worker must see the same. */
@@ -91,6 +93,7 @@ export class Attachments {
   #connected: Connection | undefined
   #tokens: Tokens | undefined
   #watchTokens: WatchTokens | undefined
+  #watching: Watching | undefined
 
   constructor({ staging, storage, background, retry, secret = [], notifier }: AttachmentsOptions) {
     const storages = isStorage(storage) ? { default: storage } : storage
@@ -230,6 +233,16 @@ export class Attachments {
   }
 
   /**
+   * A handler by which pages see what becomes of the files whose `watchToken()` they have:
+   * `GET …?token=…&token=…`, answered by a stream of events or, where none is asked for, by JSON. Mounted as `directUploads()` is.
+   */
+  watch(options: WatchOptions = {}): FetchHandler {
+    const { notifier, watchTokens } = this.#setup
+    this.#watching ??= new Watching(() => this.#connection(), watchTokens(), pauseBetweenLooks(notifier), notifier?.topicOf?.bind(notifier))
+    return this.#watching.handler(options)
+  }
+
+  /**
    * Performs one job: for functions that a queue calls with a job, instead of a worker that asks for them. Rejects where the job
    * should come again, and with a `UsageError` for what is no job.
    *
@@ -344,7 +357,7 @@ export class Attachments {
 
   /**
    * Finishes the jobs that run, hands back those that have not begun, and lets go of the data source. Any worker that starts finds
-   * what was handed back at once.
+   * what was handed back at once. Pages that watch are told what is known by then, and their streams end.
    */
   async close(): Promise<void> {
     const connection = this.#connected
@@ -352,8 +365,11 @@ export class Attachments {
     await Promise.all([...this.#workers].map((worker) => worker.stop()))
     await this.#setup.background.close?.()
     if (!connection) return
+    this.#watching?.close()
     await connection.release()
     this.#connected = undefined
+    // those that came meanwhile
+    this.#watching?.close()
   }
 
   #arrived(key: string): Promise<boolean> {

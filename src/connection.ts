@@ -17,6 +17,7 @@ import { inlineBackground } from './background/inline'
 import { checkJob, type Job, keyOf, type ProcessJob } from './background/job'
 import type { Definition } from './definition/definition'
 import { messageOf, UsageError } from './errors'
+import type { FoundFile } from './http/watch-port'
 import { handBack } from './lifecycle/hand-back'
 import { intents } from './lifecycle/intents'
 import { prepareDeletes, withdrawDeletes } from './lifecycle/notes'
@@ -54,6 +55,7 @@ type Enqueue = (job: Job) => Promise<unknown>
 /** When to look at a row even if nobody has told anything about it: where nobody tells, and where somebody should. Milliseconds. */
 const lookAlone = 1_000
 const lookBeside = 30_000
+export const pauseBetweenLooks = (notifier: Notifier | undefined) => (notifier ? lookBeside : lookAlone)
 
 /** For how long a process with a queue of its own may be behind. Milliseconds. */
 const longestBacklog = 24 * 60 * 60_000
@@ -191,6 +193,13 @@ export class Connection {
     }
   }
 
+  /** The files of an attachment that have one of these versions now. */
+  async filesAt({ entity, attachment }: AttachmentName, versions: readonly string[]): Promise<Map<string, FoundFile>> {
+    const bound = this.binding.find(entity, attachment)
+    const found = await this.ports().rows.atVersions(entity, attachment, versions)
+    return new Map(found.map(({ ref, record }) => [record.version, { ref, file: bound.create(record) as FoundFile['file'] }]))
+  }
+
   async release(): Promise<void> {
     this.#release()
     await this.signals.close()
@@ -234,7 +243,7 @@ export class Connection {
   #newsOf(name: AttachmentName): News {
     const { setup } = this
     return {
-      pause: setup.notifier ? lookBeside : lookAlone,
+      pause: pauseBetweenLooks(setup.notifier),
       watch: (version, wake) => this.signals.watch(version, wake),
       look: async (version) => (await this.ports().rows.atVersions(name.entity, name.attachment, [version]))[0]?.record ?? null,
       watchToken: (version, expiresIn) => setup.watchTokens().sign({ ...name, version, until: Date.now() + expiresIn * 1000 }),

@@ -31,6 +31,8 @@ export { type DirectUpload, type FileSource, fromDirectUpload, fromPath, type So
 export type { DirectUploadOptions, FetchHandler } from './http/direct-uploads'
 export { toNodeHandler } from './http/node-handler'
 export type { AskedUpload } from './http/upload-port'
+export type { WatchOptions } from './http/watch'
+export type { WatchState } from './http/watch-state'
 export type { AttachOptions } from './lifecycle/attach'
 export type { Announced } from './lifecycle/direct'
 // who is told

@@ -110,6 +110,8 @@ it('a failure is told, and a retry, and styles that are made anew', async () => 
   await run()
   expect(signals.map(({ state, progress }) => [state, progress?.done])).toEqual([
     ['processing', undefined],
+    // the version before
+    ['removed', undefined],
     ['processing', undefined],
     ['progress', 3],
     ['processed', undefined],

@@ -38,6 +38,33 @@ export interface UploadError extends Error {
   readonly status: number
 }
 
+/** How a file is, as the handler of watching tells. `File` is what its `show` makes of it; by default the file's `toJSON()`. */
+// biome-ignore lint/suspicious/noExplicitAny: only the page knows what it is shown
+export interface WatchState<File = any> {
+  /** The token by which it is watched. */
+  readonly token: string
+  /** `removed`: another file has taken its place, or none. */
+  readonly state: 'awaiting' | 'processing' | 'processed' | 'failed' | 'removed'
+  /** Another one whenever there is more to tell than progress. */
+  readonly mark: string
+  /** Of its styles so many, the original among them, are ready. Known while a job tells it, and not by a page that has to ask. */
+  readonly progress?: { readonly done: number; readonly of: number }
+  /** The topic of an MQTT broker, where there is one. */
+  readonly topic?: string
+  /** Null when it is removed. */
+  readonly file?: File | null
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export interface WatchOptions<File = any> {
+  /** Where the handler of watching is: `/watch`. */
+  readonly url: string
+  /** Told how each file is, and then whenever that changes. */
+  readonly onState: (state: WatchState<File>) => void
+  /** Gives the watching up. It then rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
 /** A form that was asked for. */
 type AskedForm = UploadForm & { readonly token: string }
 
@@ -61,6 +88,96 @@ export async function send(file: Blob, form: UploadForm, options: SendOptions = 
   await bring(file, options, form)
 }
 
+/**
+ * Tells what becomes of the files whose tokens the page has, up to 100, and resolves when there is nothing more to wait for: each is
+ * processed, failed or removed. By one stream of events; where something between keeps them back, by asking every two seconds.
+ * While no answer comes, it tries again.
+ *
+ * @throws UploadError where the handler refuses, such as `token_expired`; or the signal's reason
+ */
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export async function watch<File = any>(tokens: readonly string[], { url, onState, signal }: WatchOptions<File>): Promise<void> {
+  const address = `${url}?${new URLSearchParams(tokens.map((token) => ['token', token]))}`
+  const known: Record<string, WatchState<File>> = {}
+  const take = (state: WatchState<File>) => {
+    const before = known[state.token]
+    const now = { file: before?.file, ...state }
+    known[state.token] = now
+    if (now.progress || before?.mark !== now.mark) onState(now)
+  }
+  // neither awaiting nor processing
+  const isOver = () => tokens.every((token) => !(known[token]?.state || 'g').endsWith('g'))
+  let streams = true
+  while (!isOver()) {
+    signal?.throwIfAborted()
+    if (streams) streams = await follow(address, take, isOver, signal)
+    if (isOver()) return
+    try {
+      const { states } = await request('GET', address, {}, null, { signal }, 'states')
+      for (const state of states) take(state)
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (!mayPass(error)) throw error
+      // when the server is back, streams may work again
+      streams = true
+    }
+    if (!isOver()) await pause(1500, signal)
+  }
+}
+
+/** Takes what a stream tells until it ends, is over or given up. False where it was silent, or did not even begin. */
+function follow<State>(address: string, take: (state: State) => void, isOver: () => boolean, signal?: AbortSignal): Promise<boolean> {
+  return new Promise((ended) => {
+    const source = new EventSource(address)
+    let timer: ReturnType<typeof setTimeout> | undefined
+    let heard = false
+    const end = () => {
+      clearTimeout(timer)
+      source.close()
+      signal?.removeEventListener('abort', end)
+      ended(heard)
+    }
+    const hear = (event: MessageEvent<string>) => {
+      const told = JSON.parse(event.data)
+      heard = true
+      expect(40000)
+      if (told) take(told)
+      if (isOver()) end()
+    }
+    const expect = (within: number) => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        heard = false
+        end()
+      }, within)
+    }
+    expect(5000)
+    source.onmessage = hear
+    source.addEventListener('alive', hear)
+    source.onerror = end
+    signal?.addEventListener('abort', end)
+  })
+}
+
+/** Whether there was no answer, or one that says so. */
+function mayPass(error: unknown): boolean {
+  const { status, code } = error as UploadError
+  // S3 has another request to the same place under way, of which nobody knows yet how it ends
+  return status === 0 || status === 429 || status > 499 || /Conflict|Aborted/.test(code)
+}
+
+/** Resolves after once to twice the time, not at the same moment as all others who wait for the same, or when it is given up. */
+function pause(time: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resume) => {
+    const end = () => {
+      signal?.removeEventListener('abort', end)
+      resume()
+    }
+    setTimeout(end, time * (1 + Math.random()))
+    signal?.addEventListener('abort', end)
+  })
+}
+
 function bring(file: File, options: UploadOptions): Promise<string>
 function bring(file: Blob, options: SendOptions, given: UploadForm): Promise<unknown>
 async function bring(file: Blob, options: SendOptions, given?: UploadForm): Promise<unknown> {
@@ -72,24 +189,18 @@ async function bring(file: Blob, options: SendOptions, given?: UploadForm): Prom
       return (form as AskedForm).token
     } catch (error) {
       signal?.throwIfAborted()
-      const { status, code } = error as UploadError
-      // S3 has another request to the same place under way, of which nobody knows yet how it ends
-      const passes = status === 0 || status === 429 || status > 499 || /Conflict|Aborted/.test(code)
-      if (given && tries && !passes && (status === 409 || status === 412)) return undefined
-      if (tries >= retries || !passes) throw error
+      const { status } = error as UploadError
+      if (given && tries && !mayPass(error) && (status === 409 || status === 412)) return undefined
+      if (tries >= retries || !mayPass(error)) throw error
     }
-    await new Promise((resume) => {
-      // not at the same moment as all others who were refused
-      setTimeout(resume, 2 ** tries * 500 * (1 + Math.random()))
-      signal?.addEventListener('abort', resume)
-    })
+    await pause(2 ** tries * 500, signal)
   }
 }
 
 async function ask(file: File, { url, entity, property, headers, signal }: UploadOptions): Promise<AskedForm> {
   const asked = { entity, property, fileName: file.name, contentType: file.type || 'application/octet-stream', size: file.size }
   const type = { 'content-type': 'application/json' }
-  const form = await request('POST', url, { ...type, ...headers }, JSON.stringify(asked), { signal }, true)
+  const form: AskedForm = await request('POST', url, { ...type, ...headers }, JSON.stringify(asked), { signal }, 'token')
   // a path is the application's own, wherever that is
   const own = form.url[0] === '/' && headers
   return { ...form, url: new URL(form.url, new URL(url, location.href)).href, headers: { ...own, ...form.headers } }
@@ -107,16 +218,17 @@ function deliver(file: Blob, { method, url, fields, headers }: UploadForm, optio
 }
 
 /**
- * What is answered, if it is good: 2xx, and a form where one is wanted. By XMLHttpRequest, for `fetch()` tells no progress.
+ * What is answered, if it is good: 2xx, and with the field that is wanted. By XMLHttpRequest, for `fetch()` tells no progress.
  */
 async function request(
   method: string,
   url: string,
   headers: UploadForm['headers'],
-  body: XMLHttpRequestBodyInit,
+  body: XMLHttpRequestBodyInit | null,
   { signal, onProgress }: SendOptions,
-  formWanted?: boolean,
-): Promise<AskedForm> {
+  wanted?: string,
+  // biome-ignore lint/suspicious/noExplicitAny: as the handler says
+): Promise<any> {
   signal?.throwIfAborted()
   const xhr = new XMLHttpRequest()
   const abort = () => xhr.abort()
@@ -138,7 +250,7 @@ async function request(
   try {
     told = JSON.parse(responseText)
   } catch {}
-  if (status > 199 && status < 300 && (!formWanted || told?.token)) return told
+  if (status > 199 && status < 300 && (!wanted || told?.[wanted])) return told
   const textOf = (tag: string) => responseXML?.querySelector(tag)?.textContent
   let code = 'no_answer'
   let message = `No answer from ${origin}: the network is down`

@@ -56,7 +56,7 @@ export async function retryAll({ entity, attachment }: AttachmentName, ports: Pi
 export async function reprocess(
   place: Place,
   wanted: readonly Style[],
-  ports: Pick<Ports, 'rows' | 'now'>,
+  ports: Pick<Ports, 'rows' | 'now' | 'tell'>,
   enqueue: Enqueue,
 ): Promise<AttachmentRecord | null> {
   const { ref, definition } = place
@@ -74,6 +74,7 @@ export async function reprocess(
   }
   const anew = planAnew(place, record, wanted, later(record, ports.now()))
   if (!(await change(ref, record, anew, ports))) throw busy()
+  ports.tell({ ...ref, version: record.version, state: 'removed' })
   await enqueue(processJob(ref, anew))
   return anew
 }

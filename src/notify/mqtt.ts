@@ -24,18 +24,21 @@ const mostWaiting = 1_000
 
 /** Topics of an MQTT broker, after each commit: one for each file, named so that nobody guesses it, for browsers to subscribe to. */
 export function mqttNotifier({ client, prefix = 'typeorm-attachments' }: MqttNotifierOptions): Notifier {
-  const all = `${prefix}/+`
+  const topicOf = (channel: string) => `${prefix}/${channel}`
+  const all = topicOf('+')
   let waiting = 0
   return {
     async notify(message) {
       if (waiting >= mostWaiting) throw new Error(`${waiting} messages wait for the MQTT broker already`)
       waiting += 1
       try {
-        await client.publishAsync(`${prefix}/${message.channel ?? '-'}`, JSON.stringify(message), { qos: 1 })
+        await client.publishAsync(topicOf(message.channel ?? '-'), JSON.stringify(message), { qos: 1 })
       } finally {
         waiting -= 1
       }
     },
+
+    topicOf,
 
     listen(hear, began) {
       const take = (topic: string, text: Buffer) => {

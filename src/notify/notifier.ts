@@ -37,6 +37,8 @@ export interface Notifier {
    * @param began called whenever it hears from now on, at the beginning and after each gap, in which something may have been missed
    */
   listen(hear: (message: Message) => void, began: () => void): () => Promise<void>
+  /** Where a browser subscribes to what is told of one file, if it can: `channel` is that of the messages. */
+  topicOf?(channel: string): string
   /** Throws where it cannot work with this database: `'postgres'`, `'mariadb'`, … */
   check?(kind: string): void
 }

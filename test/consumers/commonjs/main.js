@@ -29,7 +29,8 @@ async function keepAvatar() {
   const dataSource = new DataSource({ type: 'sqljs', entities: [User], synchronize: true })
   await dataSource.initialize()
   const storage = memoryStorage()
-  const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground() })
+  const secret = 'a secret of more than 32 characters'
+  const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground(), secret })
   await attachments.connect(dataSource)
 
   const users = dataSource.getRepository(User)
@@ -48,6 +49,9 @@ async function keepAvatar() {
   const thumb = await sharp(storage.objects.get(avatar.path('thumb')).body).metadata()
   assert.deepEqual([thumb.format, thumb.width, thumb.height], ['png', 100, 100])
   assert.deepEqual(readdirSync('staging'), ['.area'])
+  const request = new Request(`http://app.test/?token=${avatar.watchToken()}`, { headers: { accept: 'text/event-stream' } })
+  const { value } = await (await attachments.watch()(request)).body.getReader().read()
+  assert.match(Buffer.from(value).toString(), /data:.*"state":"processed"/)
   await attachments.close()
   await dataSource.destroy()
 }

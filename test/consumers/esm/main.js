@@ -10,7 +10,7 @@ import sharp from 'sharp'
 import { DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { Attached, Attachment, Attachments, diskStorage, inProcessBackground, memoryStorage, StorageError, UsageError } from 'typeorm-attachments'
 import { bullmqBackground } from 'typeorm-attachments/bullmq'
-import { send, upload } from 'typeorm-attachments/client'
+import { send, upload, watch } from 'typeorm-attachments/client'
 import { graphileBackground } from 'typeorm-attachments/graphile'
 import { s3Storage } from 'typeorm-attachments/s3'
 import { backgroundContract, storageContract } from 'typeorm-attachments/testing'
@@ -24,7 +24,8 @@ Entity()(User)
 const dataSource = new DataSource({ type: 'sqljs', entities: [User], synchronize: true })
 await dataSource.initialize()
 const storage = memoryStorage()
-const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground() })
+const secret = 'a secret of more than 32 characters'
+const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground(), secret })
 await attachments.connect(dataSource)
 
 const users = dataSource.getRepository(User)
@@ -43,6 +44,9 @@ assert.deepEqual([avatar.width, avatar.height], [300, 200])
 const thumb = await sharp(storage.objects.get(avatar.path('thumb')).body).metadata()
 assert.deepEqual([thumb.format, thumb.width, thumb.height], ['png', 100, 100])
 assert.deepEqual(readdirSync('staging'), ['.area'])
+const request = new Request(`http://app.test/?token=${avatar.watchToken()}`, { headers: { accept: 'text/event-stream' } })
+const { value } = await (await attachments.watch()(request)).body.getReader().read()
+assert.match(Buffer.from(value).toString(), /data:.*"state":"processed"/)
 await attachments.close()
 
 // where there is no Redis, none is needed; and nothing of this keeps the process
@@ -71,7 +75,7 @@ await assert.rejects(s3.read('nowhere.txt'), StorageError)
 client.destroy()
 
 // a page that a server renders names them there, too
-assert.deepEqual([typeof send, typeof upload], ['function', 'function'])
+assert.deepEqual([typeof send, typeof upload, typeof watch], ['function', 'function', 'function'])
 assert.throws(() => graphileBackground({}), UsageError)
 for (const { run } of backgroundContract(async () => inProcessBackground())) await run()
 for (const { run } of storageContract(async () => memoryStorage())) await run()

@@ -17,7 +17,8 @@ test('keeps an avatar', async () => {
   const dataSource = new DataSource({ type: 'sqljs', entities: [User], synchronize: true })
   await dataSource.initialize()
   const storage = memoryStorage()
-  const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground() })
+  const secret = 'a secret of more than 32 characters'
+  const attachments = new Attachments({ staging: diskStorage({ root: 'staging' }), storage, background: inProcessBackground(), secret })
   await attachments.connect(dataSource)
 
   const users = dataSource.getRepository(User)
@@ -34,6 +35,9 @@ test('keeps an avatar', async () => {
   const thumb = await sharp(storage.objects.get(avatar.path('thumb')).body).metadata()
   expect(thumb).toMatchObject({ format: 'png', width: 100, height: 100 })
   expect(readdirSync('staging')).toEqual(['.area'])
+  const request = new Request(`http://app.test/?token=${avatar.watchToken()}`, { headers: { accept: 'text/event-stream' } })
+  const { value } = await (await attachments.watch()(request)).body.getReader().read()
+  expect(Buffer.from(value).toString()).toMatch(/data:.*"state":"processed"/)
   await attachments.close()
   await dataSource.destroy()
 })
