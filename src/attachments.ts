@@ -58,6 +58,9 @@ const lookAround = 60_000
 /** How often it sweeps the staging. Milliseconds. */
 const sweepAround = 60 * 60_000
 
+/** Keys of one event that are looked at at a time. An event may name thousands, and the process has other questions to its database. */
+const newsAtOnce = 4
+
 const defaultRetry: RetryPolicy = {
   attempts: 5,
   backoff: (attempt) => 1_000 * 2 ** (attempt - 1) * (0.5 + Math.random()),
@@ -150,11 +153,16 @@ export class Attachments {
   ): Promise<void> {
     const { binding, intents, setup } = this.#connection()
     const bound = binding.findFor(entity, property)
-    if (source instanceof DirectUpload) return void Object.assign(entity, { [property]: await this.#uploads().take(bound, entity, source) })
+    const closed = () => new UsageError('not_connected', `the attachments were closed while ${bound.entity}.${property} took its file: close() last`)
+    if (source instanceof DirectUpload) {
+      const value = await this.#uploads().take(bound, entity, source, options)
+      if (!this.#connected) throw closed()
+      return void Object.assign(entity, { [property]: value })
+    }
     const file = await receive(bound.definition, bound.entity, entity, source, options, setup.staging)
     if (!this.#connected) {
       await setup.staging.delete(stagedKeys(file.meta))
-      throw new UsageError('not_connected', `the attachments were closed while ${bound.entity}.${property} took its file: close() last`)
+      throw closed()
     }
     intents.add({ entity: bound.entity, attachment: property, version: file.version, file })
     Object.assign(entity, { [property]: bound.create(file) })
@@ -162,7 +170,8 @@ export class Attachments {
 
   /**
    * A token by which another request, or another process, attaches the same file by `fromDirectUpload()`: so that a form which is shown
-   * once more keeps what was chosen, or one process attaches and another saves. Good for twelve hours, and until it is saved. Throws a
+   * once more keeps what was chosen, or one process attaches and another saves. Good for twelve hours, or as long as the token by
+   * which the file came, and until it is saved. Throws a
    * `UsageError` where no file waits to be saved.
    *
    * @param subject whoever it is for: nobody else can use it then
@@ -195,8 +204,15 @@ export class Attachments {
   async handleObjectCreated(event: unknown): Promise<number> {
     const { uploads } = this.#connection().setup.staging
     const keys = objectsCreated(event).flatMap(({ bucket, key }) => uploads?.keyOf(key, bucket) ?? [])
-    const awaited = await Promise.all([...new Set(keys)].map((key) => this.#arrived(key)))
-    return awaited.filter(Boolean).length
+    const left = new Set(keys).values()
+    let awaited = 0
+    const ended = await Promise.allSettled(
+      Array.from({ length: newsAtOnce }, async () => {
+        for (const key of left) if (await this.#arrived(key)) awaited++
+      }),
+    )
+    for (const end of ended) if (end.status === 'rejected') throw end.reason
+    return awaited
   }
 
   /**

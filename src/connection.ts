@@ -32,7 +32,7 @@ import { type AttachmentEvents, type Signals, signalsOf, type Teller } from './n
 import type { Storage } from './storage/storage'
 import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/binding'
 import { rowsOf } from './typeorm/rows'
-import { inSavepoint, type Run, runOnPrimary } from './typeorm/run'
+import { inSavepoint, type Run, readOnPrimary, runOnPrimary } from './typeorm/run'
 import { type Committed, type Prepared, subscriber, tell } from './typeorm/subscriber'
 
 /** What the attachments of a data source work with. */
@@ -67,6 +67,8 @@ export class Connection {
   readonly signals: Signals
   /** Jobs that have not begun are handed back. */
   closing = false
+  /** For questions that are asked in somebody's transaction. */
+  readonly reading: Run
   readonly #database: Database
   readonly #run: Run
   readonly #release: () => void
@@ -79,6 +81,7 @@ export class Connection {
     const isIntent = (version: string) => this.isIntent(version)
     this.#database = { kind: dataSource.options.type }
     this.#run = runOnPrimary(dataSource)
+    this.reading = readOnPrimary(dataSource)
     setup.notifier?.check?.(this.#database.kind)
     const newsOf = (entity: string, property: string) => this.#newsOf({ entity, attachment: property })
     this.binding = bindAll(dataSource, { staging, newsOf, storage: (name) => setup.storage(name) }, isIntent)

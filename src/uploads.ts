@@ -5,10 +5,11 @@ import type { Connection } from './connection'
 import { RefusedFileError, UsageError } from './errors'
 import type { DirectUpload } from './file/source'
 import { formHere } from './http/take'
+import type { AttachOptions } from './lifecycle/attach'
 import { type Announced, checkAnnounced, takeOver } from './lifecycle/direct'
 import { awaited } from './lifecycle/expect'
-import { printedId } from './lifecycle/plan'
-import { stagedOriginal } from './lifecycle/staged'
+import { sameId } from './lifecycle/plan'
+import { stagedName, stagedOriginal } from './lifecycle/staged'
 import type { Claim, Tokens } from './lifecycle/token'
 import type { UploadForm, UploadInfo } from './storage/storage'
 import { type BoundAttachment, rowRef } from './typeorm/binding'
@@ -67,26 +68,31 @@ export class Uploads {
 
   /** A token for a file that was attached and not saved. */
   tokenFor({ entity, property }: BoundAttachment, value: AnyAttached | null | undefined, subject: string | null): string {
-    const file = value?.version ? this.connection.intents.get(value.version)?.file : undefined
+    const { file, until = Infinity } = this.connection.intents.get(value?.version ?? '') ?? {}
     if (!file || file.meta.styles['original']?.awaited)
       throw new UsageError('nothing_attached', `${entity}.${property} has no file that waits to be saved: attach() one first`)
     const { version, fileName, contentType, fileSize: size, fingerprint } = file
-    const claim = { entity, attachment: property, version, fileName, contentType, size, subject, until: Date.now() + tokenLifetime }
+    // not longer than the token by which it came: what is staged is swept in the end, however often its form is shown
+    const earlier = Math.min(until, Date.now() + tokenLifetime)
+    const claim = { entity, attachment: property, version, fileName, contentType, size, subject, until: earlier }
     return this.tokensOf().sign(fingerprint === null ? claim : { ...claim, fingerprint })
   }
 
   /** Of Uppy a page hears nothing but the key of the object in its bucket: the token lies there. No token has a slash, and such a key has. */
   async #tokenOf(given: string): Promise<string> {
-    if (!String(given).includes('/')) return given
-    const { staging } = this.connection.setup
-    const key = staging.uploads?.keyOf(given)
-    const found = key === undefined ? undefined : await staging.stat(key)
+    if (typeof given !== 'string' || !given.includes('/')) return given
+    const { setup, binding } = this.connection
+    const key = setup.staging.uploads?.keyOf(given) ?? ''
+    const { version = '' } = stagedName(key) ?? {}
+    // what else a page says may be nothing that a storage can be asked for
+    const isOurs = binding.attachments.some(({ entity, property }) => stagedOriginal(entity, property, version) === key)
+    const found = isOurs ? await setup.staging.stat(key) : undefined
     if (found?.token !== undefined && this.open(found.token).key === key) return found.token
     throw new RefusedFileError('upload_missing', 'nothing was uploaded there, or it has been taken already: upload the file again')
   }
 
   /** The value of an entity that takes over what was uploaded under a token. */
-  async take(bound: BoundAttachment, owner: object, { token, subject }: DirectUpload): Promise<AnyAttached> {
+  async take(bound: BoundAttachment, owner: object, { token, subject }: DirectUpload, options: AttachOptions): Promise<AnyAttached> {
     const { connection } = this
     const { entity, property } = bound
     const claim = this.tokensOf().open(await this.#tokenOf(token), Date.now())
@@ -97,15 +103,15 @@ export class Uploads {
       const cure = 'give fromDirectUpload(token, { subject }) what authorize returned for whoever sends this'
       throw new RefusedFileError('foreign_token', `the token for ${entity}.${property} was made for somebody else: ${cure}`)
     }
-    const { rows, staging } = connection.ports()
+    const { rows, staging } = connection.ports(connection.reading)
     const [taken] = await rows.atVersions(entity, property, [claim.version])
     if (taken) {
       // the same form, sent twice
-      if (printedId(taken.ref.id) === printedId(rowRef(bound.metadata, owner).id)) return bound.create(taken.record)
+      if (sameId(taken.ref.id, rowRef(bound.metadata, owner).id)) return bound.create(taken.record)
       throw new RefusedFileError('token_used', `the upload of '${claim.fileName}' was taken by another ${entity} already: upload the file again`)
     }
-    const file = await takeOver(claim, bound.definition, owner, staging)
-    connection.intents.add({ entity, attachment: property, version: file.version, file })
+    const file = await takeOver(claim, options, bound.definition, owner, staging)
+    connection.intents.add({ entity, attachment: property, version: file.version, file, until: claim.until })
     return bound.create(file)
   }
 

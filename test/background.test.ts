@@ -243,10 +243,10 @@ describe('the moment of processing', () => {
     const here = await world([User], { staging: diskStorage({ root, publicUrl: '/staged' }), background })
     const user = new User()
     await here.attachments.attach(user, 'cover', await photo)
-    expect((await filesIn(root)).filter((file) => /thumb\.jpg$|original$/.test(file))).toHaveLength(2)
+    expect((await filesIn(root)).filter((file) => /thumb-[0-9a-f]{8}\.jpg$|original$/.test(file))).toHaveLength(2)
     await here.dataSource.manager.save(user)
     const waiting = (await fresh(here, user)).cover
-    expect(waiting.url('thumb')).toMatch(/^\/staged\/User\/cover\/..\/[0-9a-f]{32}\/thumb\.jpg$/)
+    expect(waiting.url('thumb')).toMatch(/^\/staged\/User\/cover\/..\/[0-9a-f]{32}\/thumb-[0-9a-f]{8}\.jpg$/)
     expect(waiting.url('big')).toBe('/wait/big.png')
     expect(waiting.meta?.styles['thumb']).toMatchObject({ width: 50, height: 50 })
     await background.run()

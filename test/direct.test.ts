@@ -1,17 +1,32 @@
 import 'reflect-metadata'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
-import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm'
-import { describe, expect, inject, it } from 'vitest'
+import { Column, DataSource, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
 import { type Attached, Attachment, diskStorage, fromDirectUpload, inlineBackground, type UploadForm } from '../src'
 import { s3Storage } from '../src/storage/s3'
+import { databases, servers } from './support/databases'
+import { scribe } from './support/doubles'
 import { jpeg, png } from './support/pictures'
 import { ask, send } from './support/uploading'
 import { folder, heldBackground, newBucket, world } from './support/world'
 
 const server = inject('s3')
 const photo = jpeg(200, 100)
+const maker = scribe()
 const secret = 'a secret of more than 32 characters'
+
+@Entity()
+class Page {
+  @PrimaryColumn('varchar', { length: 20 })
+  book!: string
+
+  @PrimaryColumn('varchar', { length: 20 })
+  page!: string
+
+  @Attachment({ accept: 'any' })
+  scan!: Attached
+}
 
 @Entity()
 class User {
@@ -23,6 +38,13 @@ class User {
 
   @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/jpeg', 'image/png'], maxSize: '1 MB', processingUrl: '/wait.png' })
   avatar!: Attached<'thumb'>
+
+  /** Two rows would have the same keys for the same version. */
+  @Attachment({ styles: { thumb: '50x50#' }, accept: ['image/*'], path: ':class/:version/:style/:filename' })
+  cover!: Attached<'thumb'>
+
+  @Attachment({ styles: { one: {}, more: {} }, accept: ['image/*', 'text/csv'], processors: [maker], processInBackground: { only: [] } })
+  notes!: Attached<'one' | 'more'>
 
   @Attachment({ accept: 'any', path: ':class/:fingerprint/:filename' })
   paper!: Attached
@@ -37,7 +59,7 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     const root = await folder()
     const staging = place === 's3' ? s3Storage({ client, bucket, prefix: 'staging/', publicUrl: null }) : diskStorage({ root })
     const storage = s3Storage({ client, bucket, prefix: 'files/', publicUrl: null })
-    const { dataSource, attachments } = await world([User], { staging, storage, background, secret })
+    const { dataSource, attachments } = await world([User, Page], { staging, storage, background, secret })
     const handler = attachments.directUploads({ authorize: (request) => request.headers.get('x-user') ?? true })
     const staged = async () => {
       const found: string[] = []
@@ -52,7 +74,7 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     }
     const load = (id = 1) => dataSource.manager.findOneByOrFail(User, { id })
     const save = (user: User) => dataSource.manager.save(user)
-    return { attachments, handler, upload, load, save, run: background.run, keys, staged, staging, client, bucket, dataSource }
+    return { attachments, handler, upload, load, save, background, run: background.run, keys, staged, staging, client, bucket, dataSource }
   }
 
   it('is taken over, made into styles, and stored', async () => {
@@ -97,6 +119,44 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     await run()
     await expect(attachments.attach(thief, 'avatar', fromDirectUpload(token))).rejects.toMatchObject({ code: 'token_used' })
     expect((await load()).avatar).toMatchObject({ processing: false, version: user.avatar.version })
+  })
+
+  it.each(['removed', 'replaced'])('stays with its second entity, whose first was %s, in whatever order their jobs come', async (fate) => {
+    for (const last of ['process', 'delete']) {
+      const { attachments, upload, load, save, background, dataSource } = await setUp()
+      const { token } = await upload(await photo, { property: 'cover' })
+      const first = new User()
+      await attachments.attach(first, 'cover', fromDirectUpload(token))
+      await save(first)
+      if (fate === 'removed') await dataSource.manager.remove(first)
+      else {
+        await attachments.attach(first, 'cover', await png(30, 20))
+        await save(first)
+      }
+      const second = new User()
+      await attachments.attach(second, 'cover', fromDirectUpload(token))
+      await save(second)
+      const jobs = background.jobs.splice(0)
+      for (const job of jobs.sort((a, b) => Number(a.kind === last) - Number(b.kind === last))) {
+        background.jobs.push(job)
+        await background.run()
+      }
+      const { cover } = await load(second.id)
+      expect(cover).toMatchObject({ processing: false, error: null })
+      expect(await buffer(await cover.stream())).toEqual(Buffer.from(await photo))
+      expect((await buffer(await cover.stream('thumb'))).length).toBeGreaterThan(100)
+    }
+  })
+
+  it('is not shown to another entity whose primary key reads the same', async () => {
+    const { attachments, upload, dataSource } = await setUp()
+    const { token } = await upload(await photo, { entity: 'Page', property: 'scan' })
+    const page = dataSource.manager.create(Page, { book: '1-2', page: '3' })
+    await attachments.attach(page, 'scan', fromDirectUpload(token))
+    await dataSource.manager.save(page)
+    await attachments.attach(page, 'scan', fromDirectUpload(token))
+    const other = dataSource.manager.create(Page, { book: '1', page: '2-3' })
+    await expect(attachments.attach(other, 'scan', fromDirectUpload(token))).rejects.toMatchObject({ code: 'token_used' })
   })
 
   it('is taken by whom it was made for', async () => {
@@ -147,6 +207,8 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
       [{ size: 2 * 1024 * 1024 }, 413, 'too_large'],
       [{ size: 0 }, 400, 'empty'],
       [{ contentType: 'text/html' }, 415, 'type_not_accepted'],
+      [{ contentType: `image/${'a'.repeat(128)}` }, 400, 'bad_content_type'],
+      [{ contentType: `${'a'.repeat(128)}/png` }, 400, 'bad_content_type'],
       [{ entity: 'Nobody' }, 404, 'unknown_attachment'],
     ] as const) {
       expect(await ask(handler, { ...asked, ...wrong })).toMatchObject({ status, error: { code } })
@@ -165,6 +227,38 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     await run()
     expect((await load()).avatar).toMatchObject({ processing: false, error: null, fingerprint })
     expect(await staged()).toEqual([])
+  })
+
+  it('is what it was said to be, and called so, where its bytes do not tell', async () => {
+    const { attachments, upload, load, save, run } = await setUp()
+    const csv = Buffer.from('first,second\n1,2\n')
+    const user = new User()
+    await attachments.attach(user, 'notes', csv, { fileName: 'numbers', contentType: 'text/csv' })
+    const next = new User()
+    await attachments.attach(next, 'notes', fromDirectUpload(attachments.tokenFor(user, 'notes')))
+    await save(next)
+    const { token } = await upload(csv, { property: 'notes', contentType: 'text/csv', fileName: 'numbers' })
+    const named = new User()
+    await attachments.attach(named, 'notes', fromDirectUpload(token), { fileName: 'sums', contentType: 'text/csv' })
+    await save(named)
+    await run()
+    expect((await load(next.id)).notes).toMatchObject({ fileName: 'numbers', contentType: 'text/csv', processing: false, error: null })
+    expect((await load(named.id)).notes).toMatchObject({ fileName: 'sums', contentType: 'text/csv', processing: false, error: null })
+  })
+
+  it('keeps the styles that were wanted at once, whoever attaches it after that and fails', async () => {
+    const { attachments, upload, load, save, run } = await setUp()
+    const { token } = await upload(await photo, { property: 'notes' })
+    const user = new User()
+    await attachments.attach(user, 'notes', fromDirectUpload(token))
+    maker.before = (style) => {
+      if (style === 'more') throw new Error('no more')
+    }
+    await expect(attachments.attach(new User(), 'notes', fromDirectUpload(token))).rejects.toThrow('no more')
+    maker.reset()
+    await save(user)
+    await run()
+    expect((await load()).notes).toMatchObject({ processing: false, error: null })
   })
 
   it('cannot be swapped once it was looked at', async () => {
@@ -211,6 +305,21 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     expect(await staged()).toHaveLength(1)
   })
 
+  it.each([
+    ['nothing', undefined],
+    ['a list', ['staging/a']],
+    ['an object', { toString: (): string => 'staging/a' }],
+    ['one that cannot be read', { toString: 1 }],
+    ['a key that is no text', 'staging/\ud800'],
+    ['a key of ours, almost', `staging/User/avatar/ab/${'ab'.repeat(16)}/\ud800`],
+    ['a key that XML cannot say', 'staging/a\0b'],
+    ['a key that is too long', `staging/${'a'.repeat(5000)}`],
+  ] as [string, unknown][])('is taken by no token that is none: %s', async (_, token) => {
+    const { attachments } = await setUp()
+    const refused = { name: 'RefusedFileError', code: expect.stringMatching(/^(bad_token|upload_missing)$/) }
+    await expect(attachments.attach(new User(), 'avatar', fromDirectUpload(token as string))).rejects.toMatchObject(refused)
+  })
+
   it('is swept with the rest when nobody takes it', async () => {
     const { attachments, upload, staged } = await setUp()
     await upload(await photo)
@@ -220,12 +329,117 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
   })
 })
 
+describe.each([...databases])('a token on %s', (on) => {
+  it('can be used in a transaction, and again after that was rolled back', async () => {
+    const { attachments, dataSource } = await world([User], { on, secret, background: heldBackground() })
+    const first = new User()
+    await attachments.attach(first, 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = attachments.tokenFor(first, 'avatar')
+    const undone = dataSource.transaction(async (manager) => {
+      await attachments.attach(first, 'avatar', fromDirectUpload(token))
+      await manager.save(first)
+      throw new Error('undone')
+    })
+    await expect(undone).rejects.toThrow('undone')
+    await dataSource.transaction(async (manager) => {
+      const second = new User()
+      await attachments.attach(second, 'avatar', fromDirectUpload(token))
+      await manager.save(second)
+    })
+    expect((await dataSource.manager.find(User)).map(({ avatar }) => avatar.present)).toEqual([true])
+  })
+})
+
+describe.each([...servers])('a token on %s', (on) => {
+  it('is taken by one of two processes that save it at the same time', async () => {
+    const staging = diskStorage({ root: await folder() })
+    const one = await world([User], { on, secret, staging, background: heldBackground() })
+    const elsewhere = await new DataSource({ ...one.dataSource.options, synchronize: false }).initialize()
+    onTestFinished(() => elsewhere.destroy())
+    const other = await world([User], { dataSource: elsewhere, secret, staging, background: heldBackground() })
+    const users = [new User(), new User(), new User()] as const
+    await one.attachments.attach(users[0], 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = one.attachments.tokenFor(users[0], 'avatar')
+    await one.attachments.attach(users[1], 'avatar', fromDirectUpload(token))
+    await other.attachments.attach(users[2], 'avatar', fromDirectUpload(token))
+    const saved = await Promise.allSettled([one.dataSource.manager.save(users[1]), other.dataSource.manager.save(users[2])])
+    const refused = saved.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    expect(refused).toEqual([expect.objectContaining({ name: 'RefusedFileError', code: 'token_used' })])
+    expect((await one.dataSource.manager.find(User)).map(({ avatar }) => avatar.present)).toEqual([true])
+  })
+})
+
+describe('a token that two processes attach to one entity', () => {
+  it('brings no file back that was replaced meanwhile', async () => {
+    const staging = diskStorage({ root: await folder() })
+    const one = await world([User], { secret, staging })
+    const elsewhere = await new DataSource({ ...one.dataSource.options, synchronize: false }).initialize()
+    onTestFinished(() => elsewhere.destroy())
+    const other = await world([User], { dataSource: elsewhere, secret, staging, storage: one.storage })
+    const { manager } = one.dataSource
+    const user = await manager.save(new User())
+    await one.attachments.attach(user, 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = one.attachments.tokenFor(user, 'avatar')
+    const late = await elsewhere.manager.findOneByOrFail(User, { id: user.id })
+    await other.attachments.attach(late, 'avatar', fromDirectUpload(token))
+    await manager.save(user)
+    await one.attachments.idle()
+    await one.attachments.attach(user, 'avatar', await png(30, 20))
+    await manager.save(user)
+    await one.attachments.idle()
+    await expect(elsewhere.manager.save(late)).rejects.toMatchObject({ code: 'attach_again' })
+    const { avatar } = await manager.findOneByOrFail(User, { id: user.id })
+    expect(avatar).toMatchObject({ processing: false, error: null, contentType: 'image/png' })
+  })
+})
+
+describe('a form that is shown again and again', () => {
+  it('does not make the token of its file good for longer than the file may wait in the staging', async () => {
+    const { attachments } = await world([User], { secret, staging: diskStorage({ root: await folder() }) })
+    const hours = (some: number) => vi.setSystemTime(Date.now() + some * 60 * 60_000)
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      const [first, second] = [new User(), new User()]
+      await attachments.attach(first, 'avatar', await photo, { fileName: 'a.jpg' })
+      const token = attachments.tokenFor(first, 'avatar')
+      hours(11.5)
+      await attachments.attach(second, 'avatar', fromDirectUpload(token))
+      const later = attachments.tokenFor(second, 'avatar')
+      hours(0.4)
+      await attachments.attach(new User(), 'avatar', fromDirectUpload(later))
+      hours(0.2)
+      await expect(attachments.attach(new User(), 'avatar', fromDirectUpload(later))).rejects.toMatchObject({ code: 'token_expired' })
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})
+
 describe('an attachment whose keys name the fingerprint', () => {
   it('takes no direct uploads, and says why', async () => {
     const { attachments } = await world([User], { secret, background: inlineBackground(), staging: diskStorage({ root: join(await folder(), 'a') }) })
     const handler = attachments.directUploads({ authorize: () => true })
     const asked = { entity: 'User', property: 'paper', fileName: 'a.txt', contentType: 'text/plain', size: 1000 }
     await expect(ask(handler, asked)).rejects.toMatchObject({ code: 'fingerprint_unknown' })
+  })
+})
+
+describe('attachments that are closed', () => {
+  it('take no upload any more, which nobody would save', async () => {
+    const disk = diskStorage({ root: await folder() })
+    const given = await world([User], { secret, staging: disk })
+    const user = new User()
+    await given.attachments.attach(user, 'avatar', await photo, { fileName: 'a.jpg' })
+    const token = given.attachments.tokenFor(user, 'avatar')
+    await given.attachments.close()
+    const stat = async (key: string) => {
+      await closing.attachments.close()
+      return disk.stat(key)
+    }
+    const closing = await world([User], { secret, dataSource: given.dataSource, staging: { ...disk, stat } })
+    const next = new User()
+    await expect(closing.attachments.attach(next, 'avatar', fromDirectUpload(token))).rejects.toMatchObject({ code: 'not_connected' })
+    expect(next.avatar).toBeUndefined()
   })
 })
 

@@ -92,6 +92,33 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     expect((await load()).avatar).toMatchObject({ version: done.avatar.version, processing: false })
   })
 
+  it('is found among thousands in one event, which leaves the database to others, too', async () => {
+    const { attachments, load, announce, event, bucket, dataSource } = await setUp()
+    await send(await announce(await photo), await photo)
+    const strangers = Array.from({ length: 2_000 }, (_, number) => {
+      const version = number.toString(16).padStart(32, '0')
+      return eventOf(bucket, `staging/User/avatar/00/${version}/original`).Records
+    })
+    const { master: pool } = dataSource.driver as unknown as { master: { waitingCount: number } }
+    let mostWaiting = 0
+    const taken = attachments.handleObjectCreated({ Records: [...strangers.flat(), ...event(await load()).Records] })
+    const ended = taken.then(() => true)
+    while (!(await Promise.race([ended, new Promise((resolve) => setImmediate(resolve, false))])))
+      mostWaiting = Math.max(mostWaiting, pool.waitingCount)
+    expect(await taken).toBe(1)
+    expect(mostWaiting).toBe(0)
+  })
+
+  it('has styles of the form that goes with what has come, whatever was announced', async () => {
+    const { attachments, load, announce, event, background } = await setUp()
+    await send(await announce(await photo, 'image/svg+xml'), await photo)
+    await attachments.handleObjectCreated(event(await load()))
+    await background.run()
+    const { avatar } = await load()
+    expect(avatar).toMatchObject({ contentType: 'image/jpeg', processing: false, error: null })
+    expect(avatar.meta?.styles['thumb']).toMatchObject({ contentType: 'image/jpeg', key: expect.stringMatching(/\.jpg$/) })
+  })
+
   it('is processed although no event comes', async () => {
     const { attachments, load, announce, late, background } = await setUp()
     await send(await announce(await photo), await photo)
@@ -115,6 +142,38 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     expect((await load()).avatar).toMatchObject({ processing: false, error: null })
   })
 
+  it('is taken whole, whoever looks for it at the moment of its deadline', async () => {
+    const { attachments, load, announce, event, late, background, keys } = await setUp()
+    const form = await announce(await photo)
+    await late()
+    const told = event(await load())
+    const uploaded = send(form, await photo).then(() => attachments.handleObjectCreated(told))
+    await attachments.requeueLost()
+    background.jobs.push(...background.jobs)
+    await Promise.all([background.run(), uploaded])
+    background.jobs.push(...background.jobs)
+    await background.run()
+    const { avatar } = await load()
+    expect(avatar).toMatchObject({ awaiting: false, processing: false, error: null })
+    expect(await buffer(await avatar.stream())).toEqual(Buffer.from(await photo))
+    expect((await buffer(await avatar.stream('thumb'))).length).toBeGreaterThan(100)
+    expect((await keys()).filter((key) => key.startsWith('staging/User'))).toEqual([])
+  })
+
+  it('is taken from a second upload where the first was refused', async () => {
+    const { attachments, load, announce, event, background, keys } = await setUp()
+    const form = await announce(await photo)
+    for (const [bytes, error] of [[Buffer.alloc((await photo).length, 'x'), { code: 'type_not_accepted' }] as const, [await photo, null] as const]) {
+      await send(form, bytes)
+      expect(await attachments.handleObjectCreated(event(await load()))).toBe(1)
+      await background.run()
+      // the same news once more
+      expect(await attachments.handleObjectCreated(event(await load()))).toBe(0)
+      expect((await load()).avatar).toMatchObject({ processing: false, error })
+    }
+    expect((await keys()).filter((key) => key.startsWith('staging/User'))).toEqual([])
+  })
+
   it.each([
     ['an HTML page', Buffer.from('<!doctype html><script>alert(1)</script>'), 'type_not_accepted'],
     ['half a picture that calls itself whole', Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 0]), 'corrupt_image'],
@@ -125,6 +184,21 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     await background.run()
     expect((await load()).avatar).toMatchObject({ processing: false, error: { code } })
     expect((await keys()).filter((key) => key.startsWith('staging/User'))).toEqual([])
+  })
+})
+
+describe('what is announced', () => {
+  it.each([
+    [null, 'bad_size'],
+    [{ fileName: 'a.jpg', size: 3 }, 'bad_content_type'],
+    [{ fileName: 'a.jpg', contentType: ['image/jpeg', 'a/b'], size: 3 }, 'bad_content_type'],
+    [{ contentType: 'image/jpeg', size: 3 }, 'bad_file_name'],
+    [{ fileName: ['a.jpg'], contentType: 'image/jpeg', size: 3 }, 'bad_file_name'],
+    [{ fileName: 'a.jpg', contentType: 'image/jpeg', size: '3' }, 'bad_size'],
+  ])('may be anything that a request contains: %o is refused with %s', async (announced, code) => {
+    const { attachments, dataSource } = await world([User], { secret })
+    await expect(attachments.expect(new User(), 'avatar', announced as never, { url: '/uploads' })).rejects.toMatchObject({ code })
+    expect(await dataSource.manager.count(User)).toBe(0)
   })
 })
 

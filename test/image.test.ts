@@ -442,6 +442,12 @@ describe('SVG', () => {
 })
 
 describe('what is wrong with a picture', () => {
+  it('is not that its file cannot be opened', async () => {
+    const gone: ProcessorInput = { ...input(await png(), 'image/png'), path: async () => join(await folder(), 'gone.png') }
+    for (const work of [() => images.identify?.(gone), () => collect(images.process(gone, stylesOf({ small: '20x' })))])
+      await expect(work()).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+
   const half = (bytes: Buffer) => bytes.subarray(0, bytes.length / 2)
   const junk = Buffer.from('this is no picture at all')
 

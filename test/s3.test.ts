@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import {
+  type DeleteObjectsCommandInput,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListPartsCommand,
@@ -306,6 +307,21 @@ faithfully('s3Storage on a server that refuses', () => {
 })
 
 faithfully('s3Storage with much to do', () => {
+  it('deletes a key that is named more than once, which crashes a gateway that hears it', async () => {
+    const { storage, client, keys } = await setUp()
+    const counts: number[] = []
+    client.middlewareStack.add(
+      (next) => (args) => {
+        counts.push((args.input as DeleteObjectsCommandInput).Delete?.Objects?.length ?? 0)
+        return next(args)
+      },
+      { step: 'initialize' },
+    )
+    await storage.delete(['a', 'b', 'a', 'a'])
+    expect(counts).toEqual([2])
+    expect(await keys()).toEqual([])
+  })
+
   it('deletes thousands of keys', async () => {
     const { storage, keys } = await setUp()
     const doomed = Array.from({ length: 2_500 }, (_, number) => `doomed/${number}`)

@@ -94,7 +94,7 @@ describe('web and worker in two processes', { timeout: 60_000 }, () => {
     await expect.poll(async () => (await avatar()).processing, { timeout: 40_000 }).toBe(false)
     expect(await avatar()).toMatchObject({ error: null })
     expect((await avatar()).meta).not.toHaveProperty('elsewhere')
-    expect(await filesIn(here)).toEqual([])
+    await expect.poll(() => filesIn(here)).toEqual([])
     await Promise.all([wrong.stop(), right.stop()])
   })
 
@@ -106,7 +106,7 @@ describe('web and worker in two processes', { timeout: 60_000 }, () => {
     const { warnings, stop } = await worker(place, { root: mounted })
     await expect.poll(async () => (await avatar()).processing, { timeout: 20_000 }).toBe(false)
     expect(await avatar()).toMatchObject({ error: null })
-    expect(await filesIn(here)).toEqual([])
+    await expect.poll(() => filesIn(here)).toEqual([])
     await stop()
     expect(warnings).toEqual([])
   })

@@ -1,8 +1,12 @@
 import type { Readable } from 'node:stream'
 import { checkStyleName, type Definition } from '../definition/definition'
 import { UsageError } from '../errors'
+import { isOpaque } from '../processor/thumbhash'
 import { encodeKey, type SignedUrlOptions, type Storage } from '../storage/storage'
 import type { TemplateContext } from '../template/tokens'
+import { type Choice, choiceOf } from './choice'
+import { type PictureOptions, pictureOf, type SrcsetOptions, srcsetOf } from './picture'
+import { placeholderUrl } from './placeholder'
 import { type News, type ReadyOptions, untilReady } from './ready'
 import { type AttachmentRecord, type Failure, type Meta, type StyleRecord, templateContext } from './record'
 
@@ -108,6 +112,43 @@ export class Attached<S extends string = never> {
     return fallbackFor(this, style, record) ?? (record && original ? signedUrlOf(this, original, options) : null)
   }
 
+  /** The signed URLs of all styles, by name, as `signedUrl()` gives each: for `picture()`, or the answer of an API. The original is not among them. */
+  async signedUrls(options: { expiresIn?: number; stable?: boolean } = {}): Promise<Record<S, string | null>> {
+    const signed = stylesOf(this).map(async (style) => [style, await this.signedUrl(style, options)] as const)
+    return Object.fromEntries(await Promise.all(signed)) as Record<S, string | null>
+  }
+
+  /**
+   * A data URL to show until the picture is there, about 1 KB: what it looks like, from when a job has decoded it, and before that a
+   * grey rectangle of its size. Null for what has no pixels.
+   */
+  placeholder(): string | null {
+    const { width, height } = this
+    const thumbhash = thumbhashOf(this)
+    if (!this.present || !width || !height) return null
+    return placeholderUrl({ width, height }, thumbhash)
+  }
+
+  /**
+   * For the attribute `srcset` of an `<img>`: the styles that are in the storage, as browsers choose from by their widths, in one form
+   * that every browser shows. Empty while there are none.
+   */
+  srcset(options: SrcsetOptions<S> = {}): string {
+    const choice = chosen(this, options)
+    return choice ? srcsetOf(choice.img, urlsFor(this, options)) : ''
+  }
+
+  /**
+   * The HTML of a picture from which browsers choose the size and the form that they need, with the placeholder until it is there, and
+   * room for it from the beginning. Without a file, and where its job has failed, it shows `defaultUrl`, and is empty where that is null.
+   */
+  picture(options: PictureOptions<S>): string {
+    const thumbhash = thumbhashOf(this)
+    const instead = this.present && !this.error ? this.placeholder() : fallbackFor(this, 'original', undefined)
+    const behind = thumbhash && isOpaque(thumbhash) ? this.placeholder() : null
+    return pictureOf(chosen(this, options), { instead, behind }, options, urlsFor(this, options))
+  }
+
   /**
    * Waits until the style is in the storage, be it brought there by this process or another, and shows this value what its row says
    * then. Rejects with a `ProcessingError` where the job has failed, and with a `UsageError`: `not_ready` after the timeout, and
@@ -147,8 +188,7 @@ export class Attached<S extends string = never> {
 
   /** URLs and facts for an API's answer; never keys, digests or the text of errors. */
   toJSON() {
-    const { styleNames } = attachmentOf(this).definition
-    const styles = (styleNames ?? Object.keys(this.meta?.styles ?? {}).filter((name) => name !== 'original')) as S[]
+    const styles = stylesOf(this)
     return {
       present: this.present,
       processing: this.processing ?? false,
@@ -179,6 +219,36 @@ export function attachmentOf(value: AnyAttached): { definition: Definition; surr
     )
   }
   return { definition, surroundings }
+}
+
+/** The names of all styles: as they are declared, or where a function does that, those of this file. */
+function stylesOf<S extends string>(value: Attached<S>): S[] {
+  const { styleNames } = attachmentOf(value).definition
+  return (styleNames ?? Object.keys(value.meta?.styles ?? {}).filter((name) => name !== 'original')) as S[]
+}
+
+function thumbhashOf({ meta }: AnyAttached): Uint8Array | undefined {
+  return meta?.thumbhash === undefined ? undefined : Buffer.from(meta.thumbhash, 'base64')
+}
+
+/** What a page may choose from. */
+function chosen<S extends string>(value: Attached<S>, { styles }: SrcsetOptions<S>): Choice | null {
+  for (const style of styles ?? []) recordOf(value, style)
+  return choiceOf({ ...value.meta?.next, ...value.meta?.styles }, styles, !value.processing)
+}
+
+/** The URLs of styles that are in the storage. */
+function urlsFor<S extends string>(value: Attached<S>, { urls }: SrcsetOptions<S>): (name: string) => string {
+  const { definition, surroundings } = attachmentOf(value)
+  return (name) => {
+    const record = recordOf(value, name)
+    const url = urls ? urls[name] : record && ownUrl(value, name, record)
+    if (url) return url
+    const cure = urls
+      ? `urls has none for '${name}': give those of signedUrls(), or styles that it has`
+      : `its storage has URLs only when they are signed: give { urls: await ${definition.property}.signedUrls() }`
+    throw new UsageError('url_missing', `${surroundings.entity}.${definition.property} cannot be shown: ${cure}`)
+  }
 }
 
 /** What the row knows of a style; undefined where the file has none. Throws for a name nobody declared. */

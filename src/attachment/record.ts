@@ -45,10 +45,14 @@ export interface Meta {
   /** The row's primary key as templates print it. */
   readonly id: string
   readonly styles: Styles
+  /** What the picture looks like, in base64: from when a job has decoded it. */
+  readonly thumbhash?: string
   /** Styles that are made anew, under keys of their own: until they are all there, those in `styles` are shown. */
   readonly next?: Styles
   /** Replaced files that are still to be deleted: by this version's job, once its own are safe. */
   readonly previous?: readonly VersionFiles[]
+  /** Versions that the row held before, the latest first: a process that has attached one of them and is late cannot bring it back. */
+  readonly earlier?: readonly string[]
   /** How many attempts of this version's job have begun, and not come to an end. */
   readonly begun?: number
   /** Where it is staged, as long as it is. */
@@ -113,9 +117,9 @@ export function filesOf({ version, processing, meta }: Pick<AttachmentRecord, 'v
   return open.length > 0 ? [known, { version, storage: meta.storage, keys: keysOf(open), staged: [], unfinished: true }] : [known]
 }
 
-/** What waits in the staging. */
-export function stagedKeys({ styles }: Pick<Meta, 'styles'>): string[] {
-  return Object.values(styles).flatMap(({ staged }) => staged ?? [])
+/** What waits in the staging, or is to be put there. */
+export function stagedKeys({ styles, next }: Pick<Meta, 'styles' | 'next'>): string[] {
+  return [...Object.values(styles), ...Object.values(next ?? {})].flatMap(({ staged }) => staged ?? [])
 }
 
 /**

@@ -15,7 +15,7 @@ export interface SendOptions {
   readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void
   /** Gives the upload up. It then rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** How often to try again after no answer, 429 or 5xx. 3 by default, after half a second to a second, and twice as long each time. */
+  /** How often to try again after no answer, 429, 5xx, or where S3 is at the same place still. 3 by default, after half a second to a second, and twice as long each time. */
   readonly retries?: number
 }
 
@@ -161,8 +161,9 @@ function follow<State>(address: string, take: (state: State) => void, isOver: ()
 
 /** Whether there was no answer, or one that says so. */
 function mayPass(error: unknown): boolean {
-  const { status } = error as UploadError
-  return status === 0 || status === 429 || status > 499
+  const { status, code } = error as UploadError
+  // S3 has another request to the same place under way, of which nobody knows yet how it ends
+  return status === 0 || status === 429 || status > 499 || /Conflict|Aborted/.test(code)
 }
 
 /** Resolves after once to twice the time, not at the same moment as all others who wait for the same, or when it is given up. */
@@ -189,7 +190,7 @@ async function bring(file: Blob, options: SendOptions, given?: UploadForm): Prom
     } catch (error) {
       signal?.throwIfAborted()
       const { status } = error as UploadError
-      if (given && tries && (status === 409 || status === 412)) return undefined
+      if (given && tries && !mayPass(error) && (status === 409 || status === 412)) return undefined
       if (tries >= retries || !mayPass(error)) throw error
     }
     await pause(2 ** tries * 500, signal)

@@ -13,7 +13,7 @@ import { plannedStyles } from './with-styles'
 export async function arrived(
   key: string,
   attachments: readonly AttachmentName[],
-  { rows, now }: Pick<Ports, 'rows' | 'now'>,
+  { rows, staging, now }: Pick<Ports, 'rows' | 'staging' | 'now'>,
   enqueue: (job: Job) => Promise<unknown>,
 ): Promise<boolean> {
   const name = stagedName(key)
@@ -21,12 +21,13 @@ export async function arrived(
   const [found] = await rows.atVersions(name.entity, name.attachment, [name.version])
   if (!found) return false
   const { ref, record } = found
-  // later than anybody had waited for it
-  if (record.error?.code === 'never_uploaded') return (await retry(ref, { rows, now }, enqueue)) !== null
-  const isAwaited = Object.values(plannedStyles(record.meta)).some(({ staged, awaited }) => staged === key && awaited !== undefined)
+  const [style] = Object.entries(plannedStyles(record.meta)).find(([, { staged, awaited }]) => staged === key && awaited !== undefined) ?? []
+  if (!style) return false
+  // an upload that is later than anybody had waited for it, or that follows one which was refused
+  if (record.error) return style === 'original' && (await staging.stat(key)) !== undefined && (await retry(ref, { rows, now }, enqueue)) !== null
   // from now on its job can be lost
   const fence = { version: record.version, processing: true, attemptedAt: record.attemptedAt }
-  if (!isAwaited || !record.processing || !(await rows.update(ref, fence, { attemptedAt: now() }))) return false
+  if (!(await rows.update(ref, fence, { attemptedAt: now() }))) return false
   await enqueue(processJob(ref, record))
   return true
 }

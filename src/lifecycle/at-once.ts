@@ -1,4 +1,4 @@
-import type { AttachmentRecord, StyleRecord } from '../attachment/record'
+import { type AttachmentRecord, newVersion, type StyleRecord } from '../attachment/record'
 import type { Definition } from '../definition/definition'
 import type { Storage } from '../storage/storage'
 import { contentTypeExtension } from '../template/tokens'
@@ -6,18 +6,21 @@ import { inputFrom } from './input'
 
 /** Makes the styles that are wanted at once, and stages them beside their original. Where one of them fails, none of them stays. */
 export async function makeAtOnce(columns: AttachmentRecord, definition: Definition, staging: Storage): Promise<AttachmentRecord> {
-  const { contentType, meta } = columns
+  const { contentType } = columns
+  let { meta } = columns
   const styles: Record<string, StyleRecord> = { ...meta.styles }
   const { staged: original = '', etag } = styles['original'] as StyleRecord
   const now = Object.entries(styles).flatMap(([name, { style }]) => (style && definition.madeAtOnce(name) ? [style] : []))
   const staged: string[] = []
   try {
     for await (const made of definition.processor.process(inputFrom(staging, original, contentType, { etag }), now)) {
-      const { style, body, contentType, width, height } = made
-      const key = original.replace(/[^/]+$/, `${style.name}.${contentTypeExtension(contentType)}`)
+      const { style, body, contentType, width, height, thumbhash } = made
+      // a token can be attached again: what is saved by then has styles of its own
+      const key = original.replace(/[^/]+$/, `${style.name}-${newVersion().slice(0, 8)}.${contentTypeExtension(contentType)}`)
       staged.push(key)
       await staging.write(key, body, { contentType, size: body.length })
       styles[style.name] = { ...(styles[style.name] as StyleRecord), contentType, staged: key, size: body.length, width, height }
+      if (thumbhash) meta = { ...meta, thumbhash: Buffer.from(thumbhash).toString('base64') }
     }
   } catch (error) {
     await staging.delete(staged).catch(() => undefined)

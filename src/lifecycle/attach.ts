@@ -36,7 +36,7 @@ export async function receive(
   const original = stagedOriginal(entityName, definition.property, version)
   let written = Promise.resolve()
   try {
-    const fileName = cleanFileName(checkedName(options.fileName ?? opened.fileName ?? ''))
+    const fileName = checkedName(options.fileName ?? opened.fileName ?? '')
     const { body, size, facts } = measured(opened.content, definition)
     written = staging.write(original, body, { contentType: 'application/octet-stream', size })
     // while the last bytes are brought to the disk it is told what they are
@@ -59,8 +59,9 @@ export async function receive(
   }
 }
 
-function checkedName(name: unknown): string {
-  if (typeof name === 'string') return name
+/** A name that somebody gave, made harmless. Throws a `UsageError` for what is none. */
+export function checkedName(name: unknown): string {
+  if (typeof name === 'string') return cleanFileName(name)
   throw new UsageError(
     'bad_file_name',
     `a file name must be a string, and this is ${JSON.stringify(name)}: take one name where a request sent several`,

@@ -24,9 +24,13 @@ export async function awaited(
   staging: Storage,
 ): Promise<AttachmentRecord> {
   const file = { entity, version: newVersion(), fileName, contentType, size, fingerprint: null }
-  const columns = columnsOf(file, definition.stylesFor(owner), definition, await stagedHere(staging))
-  const original = { ...(columns.meta.styles['original'] as StyleRecord), awaited: until.toISOString() }
-  return { ...columns, meta: { ...columns.meta, styles: { ...columns.meta.styles, original } } }
+  const wanted = definition.stylesFor(owner)
+  const columns = columnsOf(file, wanted, definition, await stagedHere(staging))
+  const { styles } = columns.meta
+  const original = { ...(styles['original'] as StyleRecord), awaited: until.toISOString() }
+  // as they are declared: their form is settled once it is known what has come
+  const asked = Object.fromEntries(wanted.map((style) => [style.name, { ...(styles[style.name] as StyleRecord), style }]))
+  return { ...columns, meta: { ...columns.meta, styles: { ...asked, original } } }
 }
 
 /**

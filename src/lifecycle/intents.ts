@@ -13,6 +13,8 @@ export interface Intent {
   readonly version: string
   /** The new file, without what only the row's id can tell; null to detach. */
   readonly file: AttachmentRecord | null
+  /** Until when the token is good by which it came, in milliseconds since 1970. */
+  readonly until?: number
 }
 
 /** An intent that may still be carried out. */

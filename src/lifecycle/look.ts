@@ -12,18 +12,18 @@ import { inputFrom } from './input'
  */
 export async function lookAt(
   key: string,
-  promised: { readonly fileName: string; readonly size: number },
+  promised: { readonly fileName: string; readonly size: number; readonly hint?: string },
   { size, etag }: ObjectFacts,
   definition: Definition,
   staging: Storage,
 ): Promise<Identity> {
-  const { fileName } = promised
+  const { fileName, hint } = promised
   try {
     if (size !== promised.size) {
       throw new RefusedFileError('size_mismatch', `'${fileName}' should have ${promised.size} bytes, and ${size} were uploaded: upload it again`)
     }
     const head = await buffer(await staging.read(key, { etag, length: headLength }))
-    return await identify({ head, fileName }, definition, (contentType) => inputFrom(staging, key, contentType, { etag }))
+    return await identify({ head, fileName, hint }, definition, (contentType) => inputFrom(staging, key, contentType, { etag }))
   } catch (error) {
     if (error instanceof RefusedFileError) await staging.delete([key]).catch(() => undefined)
     throw error

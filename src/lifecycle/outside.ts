@@ -26,12 +26,12 @@ export async function workOutside(ref: AttachmentRef, row: FencedRow, ports: Por
   const definition = ports.definition(ref.entity, ref.attachment)
   const record = await takeResults(row, definition, ports)
   const outside = definition.processor.outside?.(record.contentType)
-  return outside ? handOn(ref, row, outside, ports) : record
+  return outside ? handOn(ref, row, outside, ports) : takeBack(row, record)
 }
 
 /** When the first of the services is late; undefined where nothing is awaited. */
 export function awaitedUntil({ meta }: AttachmentRecord): Date | undefined {
-  const moments = Object.values({ ...meta.next, ...meta.styles }).flatMap(({ awaited }) => awaited ?? [])
+  const moments = Object.values(plannedStyles(meta)).flatMap(({ awaited }) => awaited ?? [])
   return moments.length > 0 ? new Date(moments.sort()[0] as string) : undefined
 }
 
@@ -56,6 +56,8 @@ async function resultOf(name: string, { staged = '', contentType }: StyleRecord,
   const head = await buffer(await staging.read(staged, { etag, length: headLength }))
   const found = await contentTypeOf(head, staged)
   if (head.length === 0 || found !== contentType) {
+    // or it would be found again before another one comes
+    await staging.delete([staged]).catch(() => undefined)
     const brought = head.length === 0 ? 'nothing' : found
     throw new ProcessingError('result_mismatch', `style '${name}' was to be made outside as ${contentType}, and ${brought} has come`)
   }
@@ -96,6 +98,13 @@ async function handOn(ref: AttachmentRef, row: FencedRow, outside: Outside, { st
     const still = awaited.filter(({ style }) => now[style?.name as string]?.awaited !== undefined)
     return { meta: withStyles(meta, byName(still.map((style) => ({ ...style, handed: true })))) }
   })
+}
+
+/** What no service was told of, and none makes any more, is made here. */
+async function takeBack(row: FencedRow, record: AttachmentRecord): Promise<AttachmentRecord> {
+  const ours = Object.values(plannedStyles(record.meta)).filter(({ awaited, handed }) => awaited !== undefined && !handed)
+  if (ours.length === 0) return record
+  return row.change(({ meta }) => ({ meta: withStyles(meta, byName(ours.map(({ staged: _, awaited: __, ...style }) => style))) }))
 }
 
 function byName(styles: readonly StyleRecord[]): Styles {

@@ -24,8 +24,9 @@ export function planRow(place: Place, file: AttachmentRecord, before: Attachment
   const styles = withKeys(place, withId, withId.meta.styles)
   const previous = before ? leftFiles(before, definition.keepsFiles !== 'never') : []
   const awaited = file.meta.styles['original']?.awaited
+  const earlier = before ? { earlier: earlierOf(before) } : {}
   const due = awaited ? new Date(awaited) : new Date(now.getTime() + definition.carried.delay)
-  return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...(previous.length > 0 && { previous }) } }
+  return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...earlier, ...(previous.length > 0 && { previous }) } }
 }
 
 /**
@@ -61,8 +62,9 @@ export function planAnew(place: Place, record: AttachmentRecord, wanted: readonl
   // what is stored needs its staged copy no more; and a sweep asks for staged files by the version that they came with
   const styles = mapStyles(meta.styles, ({ staged: _, etag: ____, ...style }) => ({ version, ...style }))
   const anew = Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)]))
-  // what an earlier call has asked for and no job has brought to its end
-  const kept = Object.fromEntries(Object.entries(mapStyles(given, (style) => ({ version, ...style }))).filter(([name]) => !(name in anew)))
+  // what an earlier call has asked for and no job has brought to its end; a service outside is told of a new place for it
+  const open = mapStyles(given, ({ staged: _, awaited: __, handed: ___, etag: ____, ...style }) => ({ version, ...style }))
+  const kept = Object.fromEntries(Object.entries(open).filter(([name]) => !(name in anew)))
   const dropped = Object.entries(given).flatMap(([name, { key }]) => (name in anew ? [key] : []))
   const left = { version, storage: meta.storage, keys: dropped, staged: stagedKeys(meta) }
   const previous = [...(meta.previous ?? []), ...(left.keys.length + left.staged.length > 0 ? [left] : [])]
@@ -72,8 +74,21 @@ export function planAnew(place: Place, record: AttachmentRecord, wanted: readonl
     processing: true,
     error: null,
     attemptedAt: now,
-    meta: { ...rest, styles, next: { ...kept, ...withKeys(place, fresh, anew) }, ...(previous.length > 0 && { previous }) },
+    meta: {
+      ...rest,
+      styles,
+      next: { ...kept, ...withKeys(place, fresh, anew) },
+      earlier: earlierOf(record),
+      ...(previous.length > 0 && { previous }),
+    },
   }
+}
+
+/** As many as anybody may be late by. */
+const mostEarlier = 5
+
+function earlierOf({ version, meta }: AttachmentRecord): string[] {
+  return [version, ...(meta.earlier ?? [])].slice(0, mostEarlier)
 }
 
 function mapStyles(styles: Styles, map: (style: StyleRecord) => StyleRecord): Styles {
@@ -122,6 +137,11 @@ function keyFor({ path }: Definition, { version }: AttachmentRecord, context: Re
   const last = segments.pop() ?? ''
   const [, name, extension] = /^(.+?)?(\.[^.]*)?$/s.exec(last) ?? []
   return [...segments, `${name ?? ''}-${version}${extension ?? ''}`].join('/')
+}
+
+/** Whether two primary keys are the same, whatever a driver makes of their parts. */
+export function sameId(one: RowRef['id'], other: RowRef['id']): boolean {
+  return Object.keys(one).every((part) => printedId({ part: one[part] }) === printedId({ part: other[part] }))
 }
 
 /** A primary key as templates print it: the parts of a composite one joined by `-`. */

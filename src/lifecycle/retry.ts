@@ -19,17 +19,19 @@ export async function retry(ref: AttachmentRef, ports: Pick<Ports, 'rows' | 'now
   const record = await ports.rows.read(ref)
   if (!record?.error) return null
   const { begun: _, elsewhere: __, ...meta } = record.meta
-  const anew = { ...meta, styles: notHanded(meta.styles), ...(meta.next && { next: notHanded(meta.next) }) }
-  const again = { ...record, processing: true, error: null, attemptedAt: later(record, ports.now()), meta: anew }
+  const now = ports.now()
+  const anew = { ...meta, styles: askedAgain(meta.styles, now), ...(meta.next && { next: askedAgain(meta.next, now) }) }
+  const again = { ...record, processing: true, error: null, attemptedAt: later(record, now), meta: anew }
   if (!(await change(ref, record, again, ports))) return null
   await enqueue(processJob(ref, again))
   return again
 }
 
-/** What a service has not brought in time is handed on once more. */
-function notHanded(styles: Styles): Styles {
-  const anew = ({ staged: _, awaited: __, handed: ___, ...style }: StyleRecord) => style
-  return Object.fromEntries(Object.entries(styles).map(([name, style]) => [name, style.style && style.awaited ? anew(style) : style]))
+/** What a service has brought is looked at once more, where it is not stored, since another may have come after it; what it has not, is handed on. */
+function askedAgain(styles: Styles, now: Date): Styles {
+  const again = ({ etag: _, handed: __, ...style }: StyleRecord) => ({ awaited: now.toISOString(), ...style })
+  const isOutside = ({ style, written, awaited, etag }: StyleRecord) => style !== undefined && !written && (awaited ?? etag) !== undefined
+  return Object.fromEntries(Object.entries(styles).map(([name, style]) => [name, isOutside(style) ? again(style) : style]))
 }
 
 /** The same for all that have failed by now; how many there were. */

@@ -43,7 +43,8 @@ export async function carryOut(
   }
   // saved twice in one transaction, or again because the answer to COMMIT was lost
   if (before && before.version === intent.version) return { columns: before, job: jobAfter(ref, before), left: null, replaced: null }
-  if (intent.file && !certain) {
+  const returns = before?.meta.earlier?.includes(intent.version)
+  if (intent.file && (returns || !certain)) {
     const what = `${ref.entity}.${ref.attachment} was saved by another transaction, or the answer to its COMMIT was lost; another file may have taken its place since`
     throw new UsageError('attach_again', `${what}: load the entity and attach() the file again`)
   }

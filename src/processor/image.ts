@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises'
 import { lookup } from 'mime-types'
 import type { Metadata, Sharp, SharpOptions } from 'sharp'
 import { messageOf, ProcessingError, RefusedFileError } from '../errors'
@@ -7,6 +8,7 @@ import type { Format, Style } from '../style/style'
 import { memoryFor, pictureRoom } from './memory'
 import { type Original, openOriginal } from './original'
 import type { Identified, Made, Processor, ProcessorInput } from './processor'
+import { type Pixels, thumbhashOf } from './thumbhash'
 
 export interface ImageProcessorOptions {
   /** Pictures of more pixels are refused before they are decoded. Default 268,402,689 (16,383 squared), which is sharp's. */
@@ -73,7 +75,8 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
         const animation = (metadata.pages ?? 1) > 1 && (metadata.orientation ?? 1) === 1
         const moving = animation ? styles.filter((style) => style.animated && moves(style.format ?? readable[contentType])) : []
         const still = styles.filter((style) => !moving.includes(style))
-        yield* asTheyCome(new Map(moving.map((style) => [style, animate(picture, style)])))
+        const looks = moving.length > 0 && still.length === 0 ? firstFrame(picture).then(thumbhashOf, () => undefined) : undefined
+        yield* asTheyCome(new Map(moving.map((style) => [style, looking(animate(picture, style), looks)])))
         if (still.length > 0) yield* asTheyCome(await derive(picture, still))
       } finally {
         await close()
@@ -121,7 +124,9 @@ async function derive({ source, metadata, options, contentType }: Picture, style
       sharp(source, options).autoOrient().resize(width, height, { fit: 'fill' }).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true }),
     )
     const raw = { width, height, channels: decoded.info.channels }
-    for (const plan of plans) pending.set(plan.style, write(sharp(decoded.data, { raw, limitInputPixels: false }), plan, raw))
+    const written = plans.map((plan) => write(sharp(decoded.data, { raw, limitInputPixels: false }), plan, raw))
+    const looks = thumbhashOf({ ...raw, data: decoded.data })
+    for (const [at, { style }] of plans.entries()) pending.set(style, looking(written[at] as Promise<Made>, looks))
     return pending
   } finally {
     // the memory is taken until the last style is made, whether or not anybody still waits for it
@@ -158,6 +163,28 @@ async function animate({ source, metadata, options, contentType }: Picture, styl
   }
 }
 
+/** For an animation all of whose styles move: a few pixels of what it begins with. */
+async function firstFrame({ source, metadata, options }: Picture): Promise<Pixels> {
+  const sharp = await loadSharp()
+  const size = { width: 100, height: 100 }
+  const leave = await pictureRoom().enter(memoryFor(metadata, 1, size, []))
+  try {
+    const frame = sharp(source, options)
+      .resize({ ...size, fit: 'inside', withoutEnlargement: true })
+      .toColourspace('srgb')
+    const { data, info } = await frame.raw().toBuffer({ resolveWithObject: true })
+    return { data, width: info.width, height: info.height, channels: info.channels }
+  } finally {
+    leave()
+  }
+}
+
+async function looking(making: Promise<Made>, looks: Uint8Array | Promise<Uint8Array | undefined> | undefined): Promise<Made> {
+  const made = await making
+  const thumbhash = await looks
+  return thumbhash ? { ...made, thumbhash } : made
+}
+
 async function encode(pixels: Sharp, { style, format: declared }: Plan): Promise<Made> {
   const format = declared === 'jpg' ? 'jpeg' : declared
   const jpegTiff = format === 'tiff' && style.output?.['compression'] === 'jpeg'
@@ -177,6 +204,9 @@ function targetOf(style: Style, size: Size): Fit {
   return target
 }
 
+/** What libvips says when the machine ran short, and not the picture. */
+const ranShort = /out of memory|No space left|temp/i
+
 async function describe(source: Original['source'], options: SharpOptions): Promise<Metadata> {
   const sharp = await loadSharp()
   try {
@@ -187,6 +217,9 @@ async function describe(source: Original['source'], options: SharpOptions): Prom
         cause: error,
       })
     }
+    if (ranShort.test(messageOf(error))) throw error
+    // sharp calls unsupported what it cannot open, too: where this process has too many files open, say
+    if (typeof source === 'string') await (await open(source)).close()
     throw new RefusedFileError('corrupt_image', `the picture cannot be read: ${messageOf(error)}`, { cause: error })
   }
 }
@@ -203,8 +236,7 @@ async function reading<T>(work: () => Promise<T>, what = 'the picture'): Promise
     const message = messageOf(error)
     if (/pixel limit/.test(message))
       throw new ProcessingError('too_many_pixels', `${what} has more pixels than are accepted: ${message}`, { cause: error })
-    // libvips reports these when the machine ran short, not the picture
-    if (/out of memory|No space left|temp/i.test(message)) throw error
+    if (ranShort.test(message)) throw error
     throw new ProcessingError('corrupt_image', `${what} cannot be made: ${message}`, { cause: error })
   }
 }

@@ -201,7 +201,9 @@ export function s3Storage({ client, bucket, prefix = '', publicUrl, headers, upl
 
     stat: (key) => failing('look at', key, () => factsOf(timed, placeOf(key))),
 
-    async delete(keys) {
+    async delete(given) {
+      // a key that one request names twice crashes some gateways
+      const keys = [...new Set(given)]
       for (let start = 0; start < keys.length; start += mostKeys) {
         const Objects = keys.slice(start, start + mostKeys).map((key) => ({ Key: prefix + key }))
         await failing(`delete ${Objects.length} objects, the first`, keys[start] as string, async () => {

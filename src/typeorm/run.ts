@@ -37,10 +37,19 @@ export async function inSavepoint<T>(runner: QueryRunner, work: (run: Run) => Pr
 
 /** Each statement takes a connection to the primary and gives it back: a job holds none while it makes pictures. */
 export function runOnPrimary(dataSource: DataSource): Run {
+  return eachOn(dataSource, outsideTransactions)
+}
+
+/** The same for what only reads, and what somebody may wait for in a transaction: on SQLite, where all share one connection, in the same. */
+export function readOnPrimary(dataSource: DataSource): Run {
+  return eachOn(dataSource, runOn)
+}
+
+function eachOn(dataSource: DataSource, on: (runner: QueryRunner) => Run): Run {
   return patiently(async (sql, parameters) => {
     const runner = dataSource.createQueryRunner('master')
     try {
-      return await outsideTransactions(runner)(sql, parameters)
+      return await on(runner)(sql, parameters)
     } finally {
       await runner.release()
     }
@@ -70,13 +79,26 @@ export function outsideTransactions(runner: QueryRunner): Run {
 const collisions = new Set<unknown>(['40001', '40P01', 1213, 1205, 1020, 'SQLITE_BUSY'])
 const mostTries = 10
 
+/** What PostgreSQL (SQLSTATE 23505), MySQL and MariaDB (1062) say of a value that another row has; their messages name the index. */
+const duplicates = new Set<unknown>(['23505', 1062])
+
+/** Whether another row has a value that an index wants to be the only one. */
+export function isDuplicate(error: unknown, index: string): boolean {
+  const { code, errno, message } = saidBy(error)
+  return (duplicates.has(code) || duplicates.has(errno)) && String(message).includes(index)
+}
+
+function saidBy(error: unknown): { code?: unknown; errno?: unknown; message?: unknown } {
+  return Object((error as { driverError?: unknown }).driverError)
+}
+
 /** For statements outside of transactions: they failed as a whole, and have their right to another try. */
 export function patiently(run: Run): Run {
   async function again(sql: string, parameters: unknown[], tries: number): Promise<QueryResult> {
     try {
       return await run(sql, parameters)
     } catch (error) {
-      const { code, errno } = Object((error as { driverError?: unknown }).driverError) as { code?: unknown; errno?: unknown }
+      const { code, errno } = saidBy(error)
       if (tries >= mostTries || !(collisions.has(code) || collisions.has(errno))) throw error
       await sleep(10 * tries * Math.random())
       return again(sql, parameters, tries + 1)

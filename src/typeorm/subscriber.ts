@@ -2,14 +2,14 @@ import type { EntityMetadata, EntitySubscriberInterface, ObjectLiteral, QueryRun
 import { Attached } from '../attachment/attached'
 import { type AttachmentRecord, emptyRecord } from '../attachment/record'
 import type { DeleteJob, Job } from '../background/job'
-import { UsageError } from '../errors'
+import { RefusedFileError, UsageError } from '../errors'
 import type { Intent, Intents } from '../lifecycle/intents'
 import type { Place } from '../lifecycle/plan'
 import { beforeRemoval, carryOut, type LockedRow, type Outcome } from '../lifecycle/save'
 import { type BoundAttachment, isInstance, rowRef } from './binding'
 import { belongs, detaching, foreign, intended, isStale } from './intended'
 import { removals, removedRow } from './removals'
-import { outsideTransactions, patiently, type Run, runOn } from './run'
+import { isDuplicate, outsideTransactions, patiently, type Run, runOn } from './run'
 import { type Turn, transactions } from './transactions'
 
 /** What follows a commit. */
@@ -109,16 +109,17 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
     await afterCommit(runner, turn, { ...outcome, bound, intent, owner, ref: place.ref })
   }
 
-  function lockedRow({ table }: BoundAttachment, { ref }: Place, runner: QueryRunner): LockedRow {
+  function lockedRow(bound: BoundAttachment, { ref }: Place, runner: QueryRunner): LockedRow {
+    const { table } = bound
     const run = runOn(runner)
-    return { read: () => table.read(run, ref.id, 'lock'), write: (columns) => table.write(run, ref.id, columns) }
+    return { read: () => table.read(run, ref.id, 'lock'), write: (columns) => unlessTaken(bound, table.write(run, ref.id, columns)) }
   }
 
   function insertedRow(bound: BoundAttachment, place: Place, runner: QueryRunner): LockedRow {
     const run = runOn(runner)
     return {
       ...lockedRow(bound, place, runner),
-      fill: async (columns) => (await bound.table.write(run, place.ref.id, columns, { empty: true })) === 1,
+      fill: async (columns) => (await unlessTaken(bound, bound.table.write(run, place.ref.id, columns, { empty: true }))) === 1,
     }
   }
 
@@ -198,6 +199,18 @@ export function subscriber({ intents, attachmentsOf, placeOf, committing, commit
       const entries = transaction.commit(queryRunner)
       if (entries.length > 0) await finish(entries, queryRunner)
     },
+  }
+}
+
+/** No two rows have one version: with the token of an upload, two may be given the same file at the same time. */
+async function unlessTaken({ metadata, entity, property }: BoundAttachment, written: Promise<number>): Promise<number> {
+  try {
+    return await written
+  } catch (error) {
+    const unique = metadata.indices.find(({ columns }) => columns.length === 1 && columns[0]?.propertyPath === `${property}.version`)
+    if (!unique || !isDuplicate(error, unique.name)) throw error
+    const what = `the upload that ${entity}.${property} was given was taken by another ${entity} at the same time`
+    throw new RefusedFileError('token_used', `${what}: upload the file again`, { cause: error })
   }
 }
 

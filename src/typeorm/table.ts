@@ -65,19 +65,22 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
   /** Collects values in the order of their placeholders. */
   function parameters() {
     const values: unknown[] = []
-    const put = (column: ColumnMetadata, value: unknown, operator = '=') => {
+    const parameter = (column: ColumnMetadata, value: unknown) => {
       values.push(driver.preparePersistentValue(value, column))
-      return `${named(column)} ${operator} ${driver.createParameter(`p${values.length}`, values.length - 1)}`
+      return driver.createParameter(`p${values.length}`, values.length - 1)
     }
-    return { values, put }
+    const put = (column: ColumnMetadata, value: unknown, operator = '=') => `${named(column)} ${operator} ${parameter(column, value)}`
+    const putOneOf = (column: ColumnMetadata, some: readonly unknown[]) =>
+      `${named(column)} IN (${some.map((value) => parameter(column, value)).join(', ')})`
+    return { values, put, putOneOf }
   }
 
-  function meeting(conditions: Conditions, put: ReturnType<typeof parameters>['put']): string[] {
+  function meeting(conditions: Conditions, { put, putOneOf }: Pick<ReturnType<typeof parameters>, 'put' | 'putOneOf'>): string[] {
     const { empty, version, versions, processing, failed, attemptedAt, attemptedBefore, attemptedAfter } = conditions
     const where: string[] = []
     if (empty) where.push(`${named(columns.version)} IS NULL`)
     if (version !== undefined) where.push(put(columns.version, version))
-    if (versions) where.push(`(${versions.map((one) => put(columns.version, one)).join(' OR ')})`)
+    if (versions) where.push(putOneOf(columns.version, versions))
     if (processing !== undefined) where.push(put(columns.processing, processing))
     // what is done was last attempted never: so the index knows the failed ones
     if (failed) where.push(`${named(columns.attemptedAt)} IS NOT NULL`, `${named(columns.error)} IS NOT NULL`)
@@ -104,10 +107,10 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
     },
 
     async write(run, id, changes, conditions = {}, along) {
-      const { values, put } = parameters()
+      const { values, put, putOneOf } = parameters()
       const set = Object.entries(changes).map(([property, value]) => put(columns[property as keyof AttachmentRecord], value))
       for (const column of unbumped) set.push(`${named(column)} = ${named(column)}`)
-      const where = [...keys.map((key) => put(key, id[key.propertyPath])), ...meeting(conditions, put)]
+      const where = [...keys.map((key) => put(key, id[key.propertyPath])), ...meeting(conditions, { put, putOneOf })]
       const update = `UPDATE ${table}${byKey} SET ${set.join(', ')} WHERE ${where.join(' AND ')}`
       if (!along) return (await run(update, values)).affected ?? 0
       const told = along.sql(driver.createParameter(`p${values.length + 1}`, values.length))
@@ -116,8 +119,8 @@ export function attachmentTable(driver: Driver, metadata: EntityMetadata, embedd
     },
 
     async find(run, conditions, limit) {
-      const { values, put } = parameters()
-      const where = meeting(conditions, put)
+      const { values, put, putOneOf } = parameters()
+      const where = meeting(conditions, { put, putOneOf })
       if (metadata.discriminatorColumn) where.push(put(metadata.discriminatorColumn, metadata.discriminatorValue))
       const order = named(columns.attemptedAt)
       const { records } = await run(`SELECT ${selected} FROM ${table} WHERE ${where.join(' AND ')} ORDER BY ${order} LIMIT ${limit}`, values)

@@ -115,8 +115,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a failed file goes on processing',
     file: 'perform.ts',
-    find: 'await row.change(() => ({ processing: false, error: failure }))',
-    replace: 'await row.change(() => ({ error: failure }))',
+    find: 'row.change(() => ({ processing: false, error: failure })',
+    replace: 'row.change(() => ({ error: failure })',
   },
   {
     name: 'a job that fails is not heard of again',
@@ -246,5 +246,11 @@ export const mutations: readonly Mutation[] = [
     file: 'plan.ts',
     find: 'meta: { ...rest, styles, next: { ...kept, ...withKeys(place, fresh, anew) }',
     replace: 'meta: { ...rest, styles: { ...styles, ...withKeys(place, fresh, anew) }',
+  },
+  {
+    name: 'what a picture looks like is recorded in place of its styles',
+    file: 'looks.ts',
+    find: 'row.change(({ meta }) => ({ meta: add(meta) }))',
+    replace: 'row.change(({ meta }) => ({ meta: add({ ...meta, styles: {} }) }))',
   },
 ]
