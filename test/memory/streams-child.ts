@@ -46,8 +46,8 @@ async function main(pages: number, bare: boolean): Promise<void> {
       globalThis.gc?.()
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
-    const { heapUsed, external, rss } = process.memoryUsage()
-    process.send?.({ heap: heapUsed + external, resident: rss } satisfies Held)
+    const { heapUsed, rss } = process.memoryUsage()
+    process.send?.({ heap: heapUsed, resident: rss } satisfies Held)
   })
   process.on('disconnect', () => process.exit())
   process.send?.({ port: (server.address() as AddressInfo).port, tokens })
