@@ -24,9 +24,7 @@ async function measured(kind: 'bare' | 'watching'): Promise<void> {
   const after = await held()
   const each = (field: keyof Held) => `${((with1000[field] - before[field]) / 1024 / (pages - 1)).toFixed(1)} KiB`
   const left = ((after.heap - before.heap) / 2 ** 20).toFixed(1)
-  console.log(
-    `${kind}: each stream ${each('heap')} on the heap, ${each('resident')} resident; ${left} MiB on the heap are left when all have gone`,
-  )
+  console.log(`${kind}: each stream ${each('heap')} on the heap, ${each('resident')} resident; ${left} MiB on the heap are left when all have gone`)
   child.disconnect()
 }
 
