@@ -4,7 +4,7 @@ import { UsageError } from '../errors'
 import { encodeKey, type SignedUrlOptions, type Storage } from '../storage/storage'
 import type { TemplateContext } from '../template/tokens'
 import { type News, type ReadyOptions, untilReady } from './ready'
-import { type AttachmentRecord, type Failure, type Meta, type StyleRecord, templateContext } from './record'
+import { type Failure, type FileFacts, type Meta, type StyleRecord, templateContext } from './record'
 
 declare const styleNames: unique symbol
 
@@ -71,15 +71,14 @@ export class Attached<S extends string = never> {
   }
 
   /**
-   * Where a browser finds the style: once it is made, its own URL; until then `processingUrl`, else `defaultUrl`, else
-   * the original's. Null when there is nothing to show. Throws a `UsageError` for a style that is not declared.
+   * Where a browser finds the style: once it is made, its own URL; until then that of the file which this one has replaced, where the
+   * attachment is declared so, else `processingUrl`, else `defaultUrl`, else the original's. Null when there is nothing to show. Throws
+   * a `UsageError` for a style that is not declared.
    */
   url(style: S | 'original' = 'original'): string | null {
-    const record = recordOf(this, style)
-    const own = record && ownUrl(this, style, record)
-    if (own || record?.written) return own ?? null
-    const original = this.meta?.styles['original']
-    return fallbackFor(this, style, record) ?? (record && original ? ownUrl(this, 'original', original) : null)
+    const own = ownUrl(this, style)
+    if (own !== undefined) return own
+    return fallbackFor(this, style) ?? (recordOf(this, style) ? (ownUrl(this, 'original') ?? null) : null)
   }
 
   /** The style's key in its storage, planned or written; null without a file. */
@@ -89,7 +88,7 @@ export class Attached<S extends string = never> {
 
   /**
    * A URL that works for `expiresIn` seconds (default 3600), for files that are not public, be it in the storage or in the staging.
-   * What is not made yet answers as by `url()`: `processingUrl`, else `defaultUrl`, else the original's, signed.
+   * What is not made yet answers as by `url()`: `processingUrl`, else `defaultUrl`, else the original's, signed; or the replaced file's.
    *
    * @param fileName asks the browser to save the file, under this name
    * @param stable gives the same URL for a while, so that browsers and CDNs cache what is behind it. From `s3Storage` it changes
@@ -100,12 +99,10 @@ export class Attached<S extends string = never> {
     style: S | 'original' = 'original',
     { expiresIn = 3600, fileName, stable }: { expiresIn?: number; fileName?: string; stable?: boolean } = {},
   ): Promise<string | null> {
-    const record = recordOf(this, style)
     const options = { expiresIn, fileName, stable }
-    const own = record && (await signedUrlOf(this, record, options))
-    if (own || record?.written) return own ?? null
-    const original = this.meta?.styles['original']
-    return fallbackFor(this, style, record) ?? (record && original ? signedUrlOf(this, original, options) : null)
+    const own = await ownSignedUrl(this, style, options)
+    if (own !== undefined) return own
+    return fallbackFor(this, style) ?? (recordOf(this, style) ? ((await ownSignedUrl(this, 'original', options)) ?? null) : null)
   }
 
   /**
@@ -148,7 +145,8 @@ export class Attached<S extends string = never> {
   /** URLs and facts for an API's answer; never keys, digests or the text of errors. */
   toJSON() {
     const { styleNames } = attachmentOf(this).definition
-    const styles = (styleNames ?? Object.keys(this.meta?.styles ?? {}).filter((name) => name !== 'original')) as S[]
+    const known = Object.keys({ ...this.meta?.shown?.styles, ...this.meta?.styles })
+    const styles = (styleNames ?? known.filter((name) => name !== 'original')) as S[]
     return {
       present: this.present,
       processing: this.processing ?? false,
@@ -189,22 +187,60 @@ function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
   return record
 }
 
-/** The URL of exactly this style, if it has one now. */
-function ownUrl(value: AnyAttached, style: string, { key, written, staged, awaited }: StyleRecord): string | null {
-  const { definition, surroundings } = attachmentOf(value)
-  if (!written) return staged === undefined || awaited ? null : surroundings.staging.url(staged)
-  if (!definition.url) return surroundings.storage(value.meta?.storage).url(key)
-  return definition.url.render({ ...contextOf(value, style), key }, encodeKey)
+/** One style of one file that may be shown. */
+interface Sight {
+  readonly file: FileFacts
+  readonly record: StyleRecord
 }
 
-/** The signed URL of exactly this style, if it has one now. */
-async function signedUrlOf(value: AnyAttached, { key, written, staged, awaited }: StyleRecord, options: SignedUrlOptions): Promise<string | null> {
+/**
+ * What may be shown as a style, the best first. Until a file that has replaced another is ready, that is the other; but what was made while
+ * attaching, so that it can be seen at once, goes first.
+ */
+function sightsOf(value: AnyAttached, style: string): Sight[] {
+  const record = recordOf(value, style)
+  const { shown, id = '' } = value.meta ?? {}
+  const own = record ? [{ file: value as FileFacts, record }] : []
+  const before = shown && Object.hasOwn(shown.styles, style) ? shown.styles[style] : undefined
+  if (!shown || !before) return own
+  const { storage, styles, updatedAt, ...facts } = shown
+  const earlier = { file: { ...facts, updatedAt: new Date(updatedAt), meta: { id, storage, styles } }, record: before }
+  return attachmentOf(value).definition.madeAtOnce(style) ? [...own, earlier] : [earlier]
+}
+
+/** The URL of the style itself; null where it is made, and its storage has none, undefined where it is not made. */
+function ownUrl(value: AnyAttached, style: string): string | null | undefined {
+  for (const sight of sightsOf(value, style)) {
+    const url = urlOf(value, style, sight)
+    if (url || sight.record.written) return url
+  }
+  return undefined
+}
+
+/** The same, signed. */
+async function ownSignedUrl(value: AnyAttached, style: string, options: SignedUrlOptions): Promise<string | null | undefined> {
+  for (const sight of sightsOf(value, style)) {
+    const url = await signedUrlOf(value, sight, options)
+    if (url || sight.record.written) return url
+  }
+  return undefined
+}
+
+function urlOf(value: AnyAttached, style: string, { file, record: { key, written, staged, awaited } }: Sight): string | null {
+  const { definition, surroundings } = attachmentOf(value)
+  if (!written) return staged === undefined || awaited ? null : surroundings.staging.url(staged)
+  if (!definition.url) return surroundings.storage(file.meta.storage).url(key)
+  return definition.url.render({ ...contextOf(value, style, file), key }, encodeKey)
+}
+
+async function signedUrlOf(value: AnyAttached, { file, record }: Sight, options: SignedUrlOptions): Promise<string | null> {
+  const { key, written, staged, awaited } = record
   const { definition, surroundings } = attachmentOf(value)
   if (!written) {
     const { staging } = surroundings
     return staged === undefined || awaited ? null : (staging.signedUrl?.(staged, options) ?? staging.url(staged))
   }
-  const storage = surroundings.storage(value.meta?.storage)
+  const storage = surroundings.storage(file.meta.storage)
   if (storage.signedUrl) return storage.signedUrl(key, options)
   throw new UsageError(
     'no_signed_urls',
@@ -213,16 +249,16 @@ async function signedUrlOf(value: AnyAttached, { key, written, staged, awaited }
 }
 
 /** What is shown instead of a style that is not there. */
-function fallbackFor(value: AnyAttached, style: string, record: StyleRecord | undefined): string | null {
+function fallbackFor(value: AnyAttached, style: string): string | null {
   const { definition } = attachmentOf(value)
-  const context = contextOf(value, style)
+  const context = contextOf(value, style, value.meta ? (value as FileFacts) : null)
   // a style that this file has none of will not come: there is nothing to wait for
-  const processing = value.processing && record ? definition.processingUrl(style, value, context) : null
+  const processing = value.processing && recordOf(value, style) ? definition.processingUrl(style, value, context) : null
   return processing ?? definition.defaultUrl(style, value, context)
 }
 
-/** What a template may ask about a style of a value. */
-function contextOf(value: AnyAttached, style: string): TemplateContext {
+/** What a template may ask about a style of a file. */
+function contextOf(value: AnyAttached, style: string, file: FileFacts | null): TemplateContext {
   const { definition, surroundings } = attachmentOf(value)
-  return templateContext(surroundings.entity, definition.property, style, value.meta ? (value as AttachmentRecord) : null)
+  return templateContext(surroundings.entity, definition.property, style, file)
 }
