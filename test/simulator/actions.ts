@@ -163,7 +163,7 @@ export class Actions {
     if ('remove' in deed) {
       const outcome = await lifecycle.beforeRemoval(this.#place(row), locked)
       await scheduler.ask(host.machine, `remove row ${row}`, () => void transaction.written.set(row, undefined))
-      return outcome ?? { job: null, left: null }
+      return outcome ?? { job: null, left: null, replaced: null }
     }
     const intent = host.intents.get(deed.version)
     // a stale entity: TypeORM is shown no change
