@@ -115,8 +115,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a failed file goes on processing',
     file: 'perform.ts',
-    find: 'await row.change(() => ({ processing: false, error: failure }))',
-    replace: 'await row.change(() => ({ error: failure }))',
+    find: 'await row.change(() => ({ processing: false, error: failure }),',
+    replace: 'await row.change(() => ({ error: failure }),',
   },
   {
     name: 'a job that fails is not heard of again',
@@ -246,5 +246,29 @@ export const mutations: readonly Mutation[] = [
     file: 'plan.ts',
     find: 'meta: { ...rest, styles, next: { ...kept, ...withKeys(place, fresh, anew) }',
     replace: 'meta: { ...rest, styles: { ...styles, ...withKeys(place, fresh, anew) }',
+  },
+  {
+    name: 'what was replaced is shown no more',
+    file: 'plan.ts',
+    find: 'const shown = before && definition.showsPrevious ? shownOf(before) : undefined',
+    replace: 'const shown: ReturnType<typeof shownOf> = undefined',
+  },
+  {
+    name: 'of several that were replaced, one is shown that was never ready',
+    file: 'plan.ts',
+    find: 'shownOf(before) : undefined',
+    replace: 'shownOf({ ...before, meta: { ...before.meta, shown: undefined } }) : undefined',
+  },
+  {
+    name: 'what was replaced is deleted while it is shown',
+    file: 'process.ts',
+    find: 'previous = [], shown: _, ...meta }: Meta',
+    replace: 'previous = [], ...meta }: Meta',
+  },
+  {
+    name: 'what was replaced is shown for ever, where it is kept',
+    file: 'process.ts',
+    find: 'const { previous = [], shown: _, begun',
+    replace: 'const { previous = [], begun',
   },
 ]
