@@ -205,7 +205,8 @@ function sightsOf(value: AnyAttached, style: string): Sight[] {
   if (!shown || !before) return own
   const { storage, styles, updatedAt, ...facts } = shown
   const earlier = { file: { ...facts, updatedAt: new Date(updatedAt), meta: { id, storage, styles } }, record: before }
-  return attachmentOf(value).definition.madeAtOnce(style) ? [...own, earlier] : [earlier]
+  const atOnce = style !== 'original' && attachmentOf(value).definition.madeAtOnce(style)
+  return atOnce ? [...own, earlier] : [earlier]
 }
 
 /** The URL of the style itself; null where it is made, and its storage has none, undefined where it is not made. */
