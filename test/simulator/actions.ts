@@ -202,7 +202,8 @@ export class Actions {
     const { shown } = this.world
     const styles = Object.values(before?.meta.styles ?? {})
     const made = styles.filter(({ written }) => written).map(({ key }) => key)
-    if (made.length === styles.length || !shown.get(row)?.length) shown.set(row, made)
+    const showsItself = made.length === styles.length && !before?.meta.shown
+    if (showsItself || !shown.get(row)?.length) shown.set(row, made)
   }
 
   #keep(before: AttachmentRecord | null | undefined, when: 'always' | 'replaced'): void {

@@ -45,14 +45,15 @@ function checkRow({ storage, staging }: World, record: AttachmentRecord, text: s
   }
 }
 
-/** What was replaced is shown until all of its successor is there. */
-function checkShown({ storage }: World, { meta }: AttachmentRecord, expected: readonly string[], fail: Violated): void {
+/** What was replaced is shown until all of its successor is there, or a moment longer: until a job has seen that. */
+function checkShown({ storage }: World, { meta, processing, error }: AttachmentRecord, expected: readonly string[], fail: Violated): void {
   const keys = Object.values(meta.shown?.styles ?? {}).map(({ key }) => key)
   const gone = keys.filter((key) => storage.held.get(key)?.body.toString() !== storage.everWritten.get(key))
   if (gone.length > 0) fail(`I1: ${gone} of the file that it replaced is shown, and is gone`)
+  if (!processing && !error && meta.shown) fail('it is done, and shows the file that it replaced')
   const ready = Object.values(meta.styles).every(({ written }) => written)
-  if (ready ? meta.shown : keys.join() !== expected.join())
-    fail(`it shows ${keys.join() || 'nothing'} of the file that it replaced, not ${ready ? 'itself' : expected}`)
+  if (!(ready && !meta.shown) && keys.join() !== expected.join())
+    fail(`of the file that it replaced it shows ${keys.join() || 'nothing'}, not ${expected.join() || 'nothing'}`)
 }
 
 /** What must hold when nothing is left to do. */
