@@ -83,7 +83,7 @@ describe('a replaced picture', () => {
     expect(urls(two)).toEqual(keys(two).map((key) => `https://files.test/${key}`))
     expect(seen).toEqual([...styles.map(() => ['write', urls(one)]), [`delete ${keys(one).sort()}`, urls(two)]])
     expect(held()).toEqual(keys(two).sort())
-    expect(two.meta).toEqual({ storage: 'default', id: String(poster.id), styles: expect.anything() })
+    expect(two.meta).toEqual({ storage: 'default', id: String(poster.id), attachedAt: two.updatedAt?.toISOString(), styles: expect.anything() })
     expect(await filesIn(staging)).toEqual([])
   })
 
@@ -110,14 +110,14 @@ describe('a replaced picture', () => {
   })
 
   it('has the URL that its own facts give', async () => {
-    const url = 'https://cdn.test/:id/:version/:updated_at/:fingerprint/:style/:basename.:content_type_extension'
-    const { attach, dataSource, fresh } = await start({ url })
-    await dataSource.query("UPDATE poster SET picture_updated_at = '2020-01-01'")
-    const one = await fresh()
+    const url = 'https://cdn.test/:id/:version/:timestamp/:fingerprint/:style/:basename.:content_type_extension'
+    const { attach, fresh, one } = await start({ url })
     await attach('two')
     const two = await fresh()
+    expect(two.updatedAt).not.toEqual(one.updatedAt)
     expect(urls(two)).toEqual(urls(one))
-    expect(two.url('a')).toBe(`https://cdn.test/1/${one.version}/${Math.floor(Number(one.updatedAt) / 1000)}/${one.fingerprint}/a/one.txt`)
+    const moment = encodeURIComponent(one.updatedAt?.toISOString() as string)
+    expect(two.url('a')).toBe(`https://cdn.test/1/${one.version}/${moment}/${one.fingerprint}/a/one.txt`)
   })
 
   it('is not shown where nobody asked for it', async () => {

@@ -203,8 +203,8 @@ function sightsOf(value: AnyAttached, style: string): Sight[] {
   const own = record ? [{ file: value as FileFacts, record }] : []
   const before = shown && Object.hasOwn(shown.styles, style) ? shown.styles[style] : undefined
   if (!shown || !before) return own
-  const { storage, styles, updatedAt, ...facts } = shown
-  const earlier = { file: { ...facts, updatedAt: new Date(updatedAt), meta: { id, storage, styles } }, record: before }
+  const { storage, styles, attachedAt, ...facts } = shown
+  const earlier = { file: { ...facts, updatedAt: new Date(attachedAt), meta: { id, storage, styles } }, record: before }
   const atOnce = style !== 'original' && attachmentOf(value).definition.madeAtOnce(style)
   return atOnce ? [...own, earlier] : [earlier]
 }

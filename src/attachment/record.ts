@@ -44,6 +44,8 @@ export interface Meta {
   readonly storage: string
   /** The row's primary key as templates print it. */
   readonly id: string
+  /** When it was attached, in ISO 8601. Into the column TypeORM writes a successor's moment before anybody reads what it replaces. */
+  readonly attachedAt?: string
   readonly styles: Styles
   /** Styles that are made anew, under keys of their own: until they are all there, those in `styles` are shown. */
   readonly next?: Styles
@@ -62,7 +64,7 @@ export interface Meta {
 /** A replaced file, as far as showing it takes. */
 export interface ShownFile extends Pick<AttachmentRecord, 'version' | 'fileName' | 'fingerprint'>, Pick<Meta, 'storage'> {
   /** ISO 8601. */
-  readonly updatedAt: string
+  readonly attachedAt: string
   /** Those that are in the storage. */
   readonly styles: Styles
 }
@@ -145,7 +147,8 @@ export function shownOf({ version, fileName, fingerprint, updatedAt, meta }: Att
   const written = Object.entries(meta.styles).filter(([, style]) => style.written)
   // a staged copy may be there for a moment still, and says nothing of what is shown
   const styles = Object.fromEntries(written.map(([name, { staged: _, etag: __, ...style }]) => [name, style]))
-  return written.length > 0 ? { version, fileName, fingerprint, updatedAt: updatedAt.toISOString(), storage: meta.storage, styles } : undefined
+  const { storage, attachedAt = updatedAt.toISOString() } = meta
+  return written.length > 0 ? { version, fileName, fingerprint, attachedAt, storage, styles } : undefined
 }
 
 /** What templates and storages ask about a file. */
