@@ -26,8 +26,21 @@ const withoutDebug = {
   load: (id) => (id === '\0debug' ? 'export default () => () => undefined' : null),
 }
 
+// A package that says its licence and does not bring the text
+const mit = readFileSync('LICENSE', 'utf8')
+const texts = { thumbhash: mit.replace(/^Copyright .*$/m, 'Copyright (c) 2023 Evan Wallace') }
+
+function licencesOf(dependencies) {
+  for (const dependency of dependencies) {
+    dependency.licenseText ??= texts[dependency.name]
+    if (!dependency.licenseText)
+      throw new Error(`${dependency.name} is taken in, and nobody knows the text of its licence: add it to .config/build.mjs`)
+  }
+  return dependencies.map((dependency) => dependency.text()).join('\n\n---\n\n')
+}
+
 // One CommonJS build, which `import` reads as well as `require`: two builds would be two copies of every class.
-// What is published as an ES module only (file-type) is taken in, because Jest cannot load such packages.
+// What is published as an ES module only (file-type, thumbhash) is taken in, because Jest cannot load such packages.
 await build({
   ...source,
   input: {
@@ -39,7 +52,7 @@ await build({
     testing: 'src/testing/testing.ts',
     'testing-child': 'src/testing/testing-child.ts',
   },
-  plugins: [withoutDebug, license({ thirdParty: { output: 'dist/THIRD-PARTY-LICENSES.txt' } })],
+  plugins: [withoutDebug, license({ thirdParty: { output: { file: 'dist/THIRD-PARTY-LICENSES.txt', template: licencesOf } } })],
   output: {
     dir: 'dist',
     format: 'cjs',

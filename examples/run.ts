@@ -1,10 +1,13 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { sendBucketEvents } from './services/bucket-events'
 import { createDatabase, startPostgres } from './services/postgres'
 import { commandsIn, end, path, start } from './services/procfile'
 import { redisInstalled, startRedis } from './services/redis'
-import { clientConfig, startS3 } from './services/s3'
+import { clientConfig, type S3Server, startS3 } from './services/s3'
+import { freePort } from './services/throw-away'
 
 // run.ts EXAMPLE [--postgres]: an example as its Procfile says, on the servers that the environment names, and throw-away ones
 // for the rest. It ends with Ctrl-C, or when one of its processes does, and all of it ends then.
@@ -22,7 +25,12 @@ const endings: Array<() => Promise<unknown>> = []
 async function run(): Promise<void> {
   const folder = join(__dirname, example)
   const { release, ...processes } = commandsIn(folder)
-  const env = { PORT: '0', ...process.env, ...(await servers()), PATH: path, TZ: 'UTC' }
+  // where one process finds another: FUNCTIONS_PORT
+  const ports = await Promise.all(Object.keys(processes).map(async (name) => [`${name.toUpperCase()}_PORT`, String(await freePort())] as const))
+  const shared: NodeJS.ProcessEnv = { ...Object.fromEntries(ports), UPLOAD_SECRET: randomBytes(32).toString('hex') }
+  const events = 'functions' in processes ? `http://127.0.0.1:${shared['FUNCTIONS_PORT']}/` : undefined
+  const env = { PORT: '0', ...shared, ...process.env, ...(await servers(events)), PATH: path, TZ: 'UTC' }
+  const width = Math.max(...Object.keys(processes).map((name) => name.length))
 
   /** Resolves to what is wrong with its end. */
   async function begin(name: string, command: string, say: (line: string) => void): Promise<string | undefined> {
@@ -39,7 +47,7 @@ async function run(): Promise<void> {
   }
   const running = Object.entries(processes).map(([name, command]) =>
     begin(name, command, (line) => {
-      console.log(`${name.padEnd(6)} | ${line}`)
+      console.log(`${name.padEnd(width)} | ${line}`)
       const [, port] = /^listening on port (\d+)$/.exec(line) ?? []
       if (port) console.log(`\nOpen http://127.0.0.1:${port}/   Ctrl-C ends everything.\n`)
     }),
@@ -48,8 +56,12 @@ async function run(): Promise<void> {
   if (trouble) throw new Error(trouble)
 }
 
-/** Where the servers are, as an app on Heroku is told. */
-async function servers(): Promise<NodeJS.ProcessEnv> {
+/**
+ * Where the servers are, as an app on Heroku is told.
+ *
+ * @param events where the bucket is to post what is uploaded; undefined where nobody wants to know
+ */
+async function servers(events: string | undefined): Promise<NodeJS.ProcessEnv> {
   const [database, queue, s3] = await Promise.all([databaseServer(), flag === '--postgres' ? '' : redisServer(), startS3()])
   endings.push(() => s3.stop())
   const bucket = process.env['BUCKET'] ?? 'example'
@@ -58,6 +70,7 @@ async function servers(): Promise<NodeJS.ProcessEnv> {
     if (!/^BucketAlready/.test(error.name)) throw error
   })
   client.destroy()
+  if (events) await startEvents(s3, bucket, events)
   return {
     DATABASE_URL: database,
     REDIS_URL: queue,
@@ -67,6 +80,15 @@ async function servers(): Promise<NodeJS.ProcessEnv> {
     AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
     BUCKET: bucket,
   }
+}
+
+/** Of a server that was given, somebody else has to see to it. */
+async function startEvents(server: S3Server, bucket: string, url: string): Promise<void> {
+  const asked = `the objects created below 'staging/' in the bucket '${bucket}' have to be posted to ${url}`
+  if (server.sendsEvents) {
+    endings.push(await sendBucketEvents({ server, bucket, filter: { prefix: 'staging/' }, url, persistent: true }))
+  } else if (process.env['S3_ENDPOINT']) console.log(`${asked}: see docs/bucket-events.md\n`)
+  else throw new Error(`${asked}, and ${server.name}, does not: install radosgw, ceph-mon, ceph-osd, ceph-common and curl, or set S3_ENDPOINT`)
 }
 
 async function databaseServer(): Promise<string> {

@@ -56,6 +56,9 @@ const lookAround = 60_000
 /** How often it sweeps the staging. Milliseconds. */
 const sweepAround = 60 * 60_000
 
+/** Keys of one event that are looked at at a time. An event may name thousands, and the process has other questions to its database. */
+const newsAtOnce = 4
+
 const defaultRetry: RetryPolicy = {
   attempts: 5,
   backoff: (attempt) => 1_000 * 2 ** (attempt - 1) * (0.5 + Math.random()),
@@ -192,8 +195,15 @@ export class Attachments {
   async handleObjectCreated(event: unknown): Promise<number> {
     const { uploads } = this.#connection().setup.staging
     const keys = objectsCreated(event).flatMap(({ bucket, key }) => uploads?.keyOf(key, bucket) ?? [])
-    const awaited = await Promise.all([...new Set(keys)].map((key) => this.#arrived(key)))
-    return awaited.filter(Boolean).length
+    const left = new Set(keys).values()
+    let awaited = 0
+    const ended = await Promise.allSettled(
+      Array.from({ length: newsAtOnce }, async () => {
+        for (const key of left) if (await this.#arrived(key)) awaited++
+      }),
+    )
+    for (const end of ended) if (end.status === 'rejected') throw end.reason
+    return awaited
   }
 
   /**

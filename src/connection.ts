@@ -27,7 +27,7 @@ import { send, warn } from './lifecycle/send'
 import type { WatchTokens } from './lifecycle/watch-token'
 import type { Along, Notifier } from './notify/notifier'
 import type { Signal } from './notify/signal'
-import { type AttachmentEvents, type Signals, signalsOf } from './notify/signals'
+import { type AttachmentEvents, type Signals, signalsOf, type Teller } from './notify/signals'
 import type { Storage } from './storage/storage'
 import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/binding'
 import { rowsOf } from './typeorm/rows'
@@ -84,7 +84,6 @@ export class Connection {
       events: setup.events,
       notifier: setup.notifier,
       channelOf: (version) => (setup.hasSecret ? setup.watchTokens().channelOf(version) : undefined),
-      statement: (sql, parameters) => this.#run(sql, [...parameters]),
     })
     const listener = subscriber({
       intents: this.intents,
@@ -171,15 +170,16 @@ export class Connection {
   ports(run = this.#run): Ports {
     const { binding, setup } = this
     const { background, retry } = setup
+    const teller = this.#teller(run)
     // whoever has a queue of his own works on it when he has time, whatever others may find meanwhile
     const elsewhere = background.work && !background.start ? retry.elsewhere : Math.max(retry.elsewhere, longestBacklog)
     return {
-      rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run, this.signals),
+      rows: rowsOf((entity, attachment) => binding.find(entity, attachment), run, teller),
       staging: setup.staging,
       storage: (name) => setup.storage(name),
       definition: (entity, attachment) => binding.find(entity, attachment).definition,
       retry: { ...retry, elsewhere },
-      tell: (signal) => this.signals.tell(signal, 'are to be told'),
+      tell: (signal) => teller.tell(signal, 'are to be told'),
       now: () => new Date(),
       every(interval, task) {
         const timer = setInterval(task, interval)
@@ -224,6 +224,10 @@ export class Connection {
     }
   }
 
+  #teller(run: Run): Teller {
+    return this.signals.teller((sql, parameters) => run(sql, [...parameters]))
+  }
+
   #newsOf(name: AttachmentName): News {
     const { setup } = this
     return {
@@ -237,7 +241,8 @@ export class Connection {
   /** What follows a commit: the jobs are sent. */
   async #committed(entries: readonly Committed[], { deletes, carried, told }: Prepared, run: Run): Promise<void> {
     for (const { intent } of entries) if (intent) this.intents.consume(intent.version)
-    for (const signal of signalsFrom(entries)) this.signals.tell(signal, told ? 'were told' : 'are to be told')
+    const teller = this.#teller(run)
+    for (const signal of signalsFrom(entries)) teller.tell(signal, told ? 'were told' : 'are to be told')
     const sent = [...jobsOf(entries)].map(async ([job, { bound, owner }]) => {
       if (!carried.has(job)) await this.#sendFor(job, bound, owner, run)
     })

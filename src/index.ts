@@ -1,6 +1,7 @@
 // declare
 
 export { Attached } from './attachment/attached'
+export type { PictureOptions, SrcsetOptions } from './attachment/picture'
 export type { ReadyOptions } from './attachment/ready'
 export type { Failure } from './attachment/record'
 // set up

@@ -8,7 +8,7 @@ import { formHere } from './http/take'
 import { type Announced, checkAnnounced, takeOver } from './lifecycle/direct'
 import { awaited } from './lifecycle/expect'
 import { printedId } from './lifecycle/plan'
-import { stagedOriginal } from './lifecycle/staged'
+import { stagedName, stagedOriginal } from './lifecycle/staged'
 import type { Claim, Tokens } from './lifecycle/token'
 import type { UploadForm, UploadInfo } from './storage/storage'
 import { type BoundAttachment, rowRef } from './typeorm/binding'
@@ -77,10 +77,13 @@ export class Uploads {
 
   /** Of Uppy a page hears nothing but the key of the object in its bucket: the token lies there. No token has a slash, and such a key has. */
   async #tokenOf(given: string): Promise<string> {
-    if (!String(given).includes('/')) return given
-    const { staging } = this.connection.setup
-    const key = staging.uploads?.keyOf(given)
-    const found = key === undefined ? undefined : await staging.stat(key)
+    if (typeof given !== 'string' || !given.includes('/')) return given
+    const { setup, binding } = this.connection
+    const key = setup.staging.uploads?.keyOf(given) ?? ''
+    const { version = '' } = stagedName(key) ?? {}
+    // what else a page says may be nothing that a storage can be asked for
+    const isOurs = binding.attachments.some(({ entity, property }) => stagedOriginal(entity, property, version) === key)
+    const found = isOurs ? await setup.staging.stat(key) : undefined
     if (found?.token !== undefined && this.open(found.token).key === key) return found.token
     throw new RefusedFileError('upload_missing', 'nothing was uploaded there, or it has been taken already: upload the file again')
   }

@@ -32,6 +32,7 @@ const homes: Readonly<Record<string, string>> = {
   'file-type': 'file',
   'mime-types': '*',
   pluralize: 'template',
+  thumbhash: 'processor',
   fastq: 'background',
   bullmq: 'background',
   'graphile-worker': 'background',

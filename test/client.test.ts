@@ -243,6 +243,18 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
     expect(asked.map(({ method, url }) => `${method} ${url}`)).toEqual(Array(2).fill('PUT /uploads?upload=token'))
   })
 
+  it.each(['ConditionalRequestConflict', 'OperationAborted'])(
+    'send() tries again where S3 does not know yet what becomes of another try: %s',
+    async (code) => {
+      const conflict = { status: 409, ...refusal(code, 'Try again') }
+      const behaviors = [conflict, conflict, { status: 200 }]
+      const bucket = await webServer((_, count) => behaviors[count - 1] ?? 'cut', { cors: 'PUT' })
+      const { page } = await open(() => 'cut')
+      expect(await sending(page, put(`${bucket.origin}/photos/a`))).toEqual({ value: undefined })
+      expect(bucket.taken).toHaveLength(3)
+    },
+  )
+
   it('send() to a place that was taken before is refused', async () => {
     const { page, asked } = await open(() => ({ status: 409, body: { error: { code: 'already_uploaded', message: 'It is there' } } }))
     expect(await sending(page, put('/uploads?upload=token'))).toMatchObject({ code: 'already_uploaded', status: 409 })

@@ -147,6 +147,8 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
       [{ size: 2 * 1024 * 1024 }, 413, 'too_large'],
       [{ size: 0 }, 400, 'empty'],
       [{ contentType: 'text/html' }, 415, 'type_not_accepted'],
+      [{ contentType: `image/${'a'.repeat(128)}` }, 400, 'bad_content_type'],
+      [{ contentType: `${'a'.repeat(128)}/png` }, 400, 'bad_content_type'],
       [{ entity: 'Nobody' }, 404, 'unknown_attachment'],
     ] as const) {
       expect(await ask(handler, { ...asked, ...wrong })).toMatchObject({ status, error: { code } })
@@ -209,6 +211,21 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
       await expect(attachments.attach(user, 'avatar', fromDirectUpload(wrong, { subject: 'ada' }))).rejects.toMatchObject({ code: 'upload_missing' })
     }
     expect(await staged()).toHaveLength(1)
+  })
+
+  it.each([
+    ['nothing', undefined],
+    ['a list', ['staging/a']],
+    ['an object', { toString: (): string => 'staging/a' }],
+    ['one that cannot be read', { toString: 1 }],
+    ['a key that is no text', 'staging/\ud800'],
+    ['a key of ours, almost', `staging/User/avatar/ab/${'ab'.repeat(16)}/\ud800`],
+    ['a key that XML cannot say', 'staging/a\0b'],
+    ['a key that is too long', `staging/${'a'.repeat(5000)}`],
+  ] as [string, unknown][])('is taken by no token that is none: %s', async (_, token) => {
+    const { attachments } = await setUp()
+    const refused = { name: 'RefusedFileError', code: expect.stringMatching(/^(bad_token|upload_missing)$/) }
+    await expect(attachments.attach(new User(), 'avatar', fromDirectUpload(token as string))).rejects.toMatchObject(refused)
   })
 
   it('is swept with the rest when nobody takes it', async () => {

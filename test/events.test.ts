@@ -1,14 +1,16 @@
 import 'reflect-metadata'
 import { Entity, PrimaryGeneratedColumn } from 'typeorm'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { type Attached, Attachment, type Attachments, type Signal, type State } from '../src'
 import { jpeg } from './support/pictures'
-import { heldBackground, world } from './support/world'
+import { warnings } from './support/warnings'
+import { heldBackground, type World, type WorldOptions, world } from './support/world'
 
 @Entity()
 class User {
   @PrimaryGeneratedColumn() id!: number
-  @Attachment({ styles: { large: '80x80>', thumb: '20x20#' }, accept: ['image/*'] })
+
+  @Attachment({ styles: { large: '80x80>', thumb: '20x20#' }, accept: ['image/*', 'text/plain'] })
   avatar!: Attached<'large' | 'thumb'>
 }
 
@@ -19,6 +21,22 @@ function heard(attachments: Attachments): Signal[] {
   const signals: Signal[] = []
   for (const state of states) attachments.events.on(state, (signal) => signals.push(signal))
   return signals
+}
+
+/** A user with a picture, saved, and its job held back until `run()`. */
+async function waiting(options: WorldOptions = {}): Promise<World & { user: User; run(): Promise<void> }> {
+  const background = heldBackground()
+  const made = await world([User], { background, ...options })
+  const user = new User()
+  await made.attachments.attach(user, 'avatar', await jpeg(100, 100))
+  await made.dataSource.manager.save(user)
+  return { ...made, user, run: () => background.run() }
+}
+
+/** A storage that takes nothing, until it is mended. */
+function broken({ storage }: World): () => void {
+  const write = vi.spyOn(storage, 'write').mockRejectedValue(new Error('the disk is full'))
+  return () => write.mockRestore()
 }
 
 it('a file is attached, processed step by step, and removed, and each is told after its commit', async () => {
@@ -45,16 +63,143 @@ it('a file is attached, processed step by step, and removed, and each is told af
   expect(signals).toEqual([{ ...of, state: 'removed' }])
 })
 
-it('ready() resolves when the style is there, to a value that shows it', async () => {
-  const background = heldBackground()
-  const { attachments, dataSource } = await world([User], { background })
-  const user = new User()
-  await attachments.attach(user, 'avatar', await jpeg(100, 100))
+it('what is replaced or detached is told to be removed', async () => {
+  const { attachments, dataSource, user, run } = await waiting()
+  await run()
+  const signals = heard(attachments)
+  const { version: first } = user.avatar
+  await attachments.attach(user, 'avatar', await jpeg(50, 50))
   await dataSource.manager.save(user)
-  const waiting = user.avatar.ready('thumb')
-  await background.run()
-  const avatar = await waiting
-  expect(avatar).toBe(user.avatar)
-  expect(avatar.url('thumb')).toMatch(/^https:\/\/files\.test\/.*thumb/)
-  expect(avatar.processing).toBe(false)
+  const { version: second } = user.avatar
+  expect(signals).toMatchObject([
+    { version: first, state: 'removed' },
+    { version: second, state: 'attached' },
+  ])
+  await attachments.detach(user, 'avatar')
+  await dataSource.manager.save(user)
+  expect(signals.at(-1)).toMatchObject({ version: second, state: 'removed' })
+})
+
+it('what was rolled back is told to nobody', async () => {
+  const { attachments, dataSource } = await world([User])
+  const signals = heard(attachments)
+  const undone = dataSource.transaction(async (manager) => {
+    const user = new User()
+    await attachments.attach(user, 'avatar', await jpeg())
+    await manager.save(user)
+    throw new Error('undone')
+  })
+  await expect(undone).rejects.toThrow('undone')
+  expect(signals).toEqual([])
+})
+
+it('a failure is told, and a retry, and styles that are made anew', async () => {
+  const world = await waiting({ retry: { attempts: 1 } })
+  const { attachments, user, run } = world
+  const signals = heard(attachments)
+  const mend = broken(world)
+  await run()
+  expect(signals.map(({ state }) => state)).toEqual(['processing', 'failed'])
+  mend()
+  signals.length = 0
+  await attachments.retry(user, 'avatar')
+  await run()
+  expect(signals.map(({ state }) => state)).toEqual(['processing', 'processing', 'progress', 'progress', 'progress', 'processed'])
+  signals.length = 0
+  await attachments.reprocess(user, 'avatar', ['thumb'])
+  await run()
+  expect(signals.map(({ state, progress }) => [state, progress?.done])).toEqual([
+    ['processing', undefined],
+    ['processing', undefined],
+    ['progress', 3],
+    ['processed', undefined],
+  ])
+})
+
+it('a listener that throws stops nothing, and is a warning', async () => {
+  const { attachments, user, run, dataSource } = await waiting()
+  const warned = warnings()
+  attachments.events.on('processed', () => {
+    throw new Error('out of order')
+  })
+  await run()
+  expect((await dataSource.manager.findOneByOrFail(User, { id: user.id })).avatar.processing).toBe(false)
+  await vi.waitFor(() => expect(warned).toContainEqual(expect.stringContaining("attachments.events for 'processed' threw: out of order")))
+})
+
+it('listeners stay when the attachments are closed and connected again', async () => {
+  const { attachments, dataSource } = await world([User])
+  const signals = heard(attachments)
+  await attachments.close()
+  await attachments.connect(dataSource)
+  const user = new User()
+  await attachments.attach(user, 'avatar', await jpeg())
+  await dataSource.manager.save(user)
+  await attachments.idle()
+  expect(signals.at(-1)).toMatchObject({ version: user.avatar.version, state: 'processed' })
+})
+
+it('ready() resolves when the style is there, to the value, which shows it', async () => {
+  const { user, run } = await waiting()
+  const ready = user.avatar.ready('thumb')
+  await run()
+  expect(await ready).toBe(user.avatar)
+  expect(user.avatar.url('thumb')).toMatch(/^https:\/\/files\.test\/.*thumb/)
+  expect(user.avatar.processing).toBe(false)
+})
+
+it('ready() of what is there resolves at once, also on an entity that is older than its row', async () => {
+  const { user, run } = await waiting()
+  await run()
+  expect(user.avatar.processing).toBe(true)
+  expect((await user.avatar.ready()).processing).toBe(false)
+  await user.avatar.ready('large')
+})
+
+it('ready() rejects as the job failed', async () => {
+  const world = await waiting({ retry: { attempts: 1 } })
+  broken(world)
+  const ready = expect(world.user.avatar.ready('thumb')).rejects.toMatchObject({
+    name: 'ProcessingError',
+    message: expect.stringContaining('the disk is full'),
+  })
+  await world.run()
+  await ready
+})
+
+it('ready() rejects when its file is replaced, detached or deleted', async () => {
+  for (const end of ['replace', 'detach', 'delete'] as const) {
+    const { attachments, dataSource, user } = await waiting()
+    const ready = expect(user.avatar.ready('thumb')).rejects.toMatchObject({ name: 'UsageError', code: 'file_gone' })
+    const same = await dataSource.manager.findOneByOrFail(User, { id: user.id })
+    if (end === 'replace') await attachments.attach(same, 'avatar', await jpeg())
+    if (end === 'detach') await attachments.detach(same, 'avatar')
+    if (end === 'delete') await dataSource.manager.remove(same)
+    else await dataSource.manager.save(same)
+    await ready
+  }
+})
+
+it('ready() gives up after its timeout, and when its signal says so, and leaves nothing behind', async () => {
+  const { user } = await waiting()
+  await expect(user.avatar.ready('thumb', { timeout: 20 })).rejects.toMatchObject({ code: 'not_ready', message: expect.stringContaining('20 ms') })
+  const visitor = new AbortController()
+  const ready = user.avatar.ready('thumb', { signal: visitor.signal })
+  const reason = new Error('the visitor left')
+  visitor.abort(reason)
+  await expect(ready).rejects.toBe(reason)
+  await expect(user.avatar.ready('thumb', { signal: visitor.signal })).rejects.toBe(reason)
+})
+
+it('ready() is refused where there is nothing to wait for', async () => {
+  const { attachments, dataSource } = await world([User])
+  const user = await dataSource.manager.save(new User())
+  await expect(user.avatar.ready('thumb')).rejects.toMatchObject({ code: 'not_ready', message: expect.stringContaining('has no file') })
+  await attachments.attach(user, 'avatar', Buffer.from('a text'), { fileName: 'a.txt' })
+  await expect(user.avatar.ready('thumb')).rejects.toMatchObject({ code: 'file_gone', message: expect.stringContaining('not saved') })
+  await dataSource.manager.save(user)
+  await user.avatar.ready()
+  await expect(user.avatar.ready('thumb')).rejects.toMatchObject({ code: 'not_ready', message: expect.stringContaining("no style 'thumb'") })
+  // @ts-expect-error no style of that name is declared
+  await expect(user.avatar.ready('poster')).rejects.toMatchObject({ code: 'unknown_style' })
 })

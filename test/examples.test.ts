@@ -1,10 +1,13 @@
 import { execFile } from 'node:child_process'
-import { chmod, readdir, writeFile } from 'node:fs/promises'
+import { chmod, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, inject, it, onTestFinished } from 'vitest'
+import { Document } from '../examples/direct-upload/document'
+import { CreatePhotoAndDocument1796053975310 } from '../examples/direct-upload/migration'
+import { Photo as UploadedPhoto } from '../examples/direct-upload/photo'
 import { CreateReport1795277974872 } from '../examples/pdf-report/migration'
 import { Report } from '../examples/pdf-report/report'
 import { end, path, start } from '../examples/services/procfile'
@@ -59,19 +62,28 @@ it('the demo says in a sentence what is wrong with its picture', async () => {
   expect(output).not.toContain('    at ')
 })
 
+/** Starts an example by its npm script, and gathers what it says until it can be opened or has ended. */
+async function launch(script: keyof typeof scripts, flags: string, config: NodeJS.ProcessEnv) {
+  const home = await folder()
+  const command = scripts[script].replace('npm run -s build && ', '') + flags
+  const said: string[] = []
+  const child = start(command, root, { PATH: path, HOME: home, TMPDIR: home, ...config }, (line) => said.push(line))
+  onTestFinished(async () => void (await end(child, 'SIGTERM')))
+  await expect.poll(() => `${said.join('\n')}\nended: ${child.exitCode}`, { timeout: 120_000 }).toMatch(/Open http|ended: \d/)
+  return { child, said }
+}
+
 it.each([
   ['example:web-and-worker', ' --postgres'],
   ['example:pdf-report', ''],
+  ['example:direct-upload', ''],
 ] as const)(
   'npm run %s%s starts the processes of an app, and ends them on Ctrl-C',
   async (script, flags) => {
     const { config } = await serversFor()
-    const home = await folder()
-    const command = scripts[script].replace('npm run -s build && ', '') + flags
-    const said: string[] = []
-    const child = start(command, root, { ...config, PATH: path, HOME: home, TMPDIR: home }, (line) => said.push(line))
-    onTestFinished(async () => void (await end(child, 'SIGTERM')))
-    await expect.poll(() => said.join('\n') + (child.exitCode ?? ''), { timeout: 120_000 }).toMatch(/Open http.*|\d$/)
+    // events come from a server of its own, where it can start one
+    const { S3_ENDPOINT, ...ownServer } = config
+    const { child, said } = await launch(script, flags, script === 'example:direct-upload' && inject('s3').sendsEvents ? ownServer : config)
     const [address = ''] = /http:\S+/.exec(said.find((line) => line.startsWith('Open')) ?? '') ?? []
     expect((await fetch(address)).status).toBe(200)
     expect(await end(child, 'SIGINT')).toBe(0)
@@ -80,11 +92,25 @@ it.each([
   240_000,
 )
 
+it('npm run example:direct-upload says what is missing where no S3 server sends events', async () => {
+  const { config } = await serversFor()
+  const { S3_ENDPOINT, ...others } = config
+  const programs = await folder()
+  for (const program of ['node', 'sh', 'env', 'cat']) {
+    const { stdout } = await promisify(execFile)('/bin/sh', ['-c', `command -v ${program}`])
+    await symlink(stdout.trim(), join(programs, program))
+  }
+  const { child, said } = await launch('example:direct-upload', '', { ...others, PATH: programs })
+  expect(child.exitCode).toBe(1)
+  expect(said.join('\n')).toContain('install radosgw, ceph-mon, ceph-osd, ceph-common and curl, or set S3_ENDPOINT')
+})
+
 it.each([
-  ['Photo', Photo, CreatePhoto1795277973311],
-  ['Report', Report, CreateReport1795277974872],
-] as const)('the migration for %s makes what the entity declares', async (_, entity, migration) => {
-  const dataSource = await database([entity], { synchronize: false, migrations: [migration], migrationsRun: true })
+  ['web-and-worker', [Photo], CreatePhoto1795277973311],
+  ['pdf-report', [Report], CreateReport1795277974872],
+  ['direct-upload', [UploadedPhoto, Document], CreatePhotoAndDocument1796053975310],
+] as const)('the migration of %s makes what its entities declare', async (_, entities, migration) => {
+  const dataSource = await database([...entities], { synchronize: false, migrations: [migration], migrationsRun: true })
   const { upQueries } = await dataSource.driver.createSchemaBuilder().log()
   expect(upQueries).toEqual([])
 })

@@ -92,6 +92,23 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     expect((await load()).avatar).toMatchObject({ version: done.avatar.version, processing: false })
   })
 
+  it('is found among thousands in one event, which leaves the database to others, too', async () => {
+    const { attachments, load, announce, event, bucket, dataSource } = await setUp()
+    await send(await announce(await photo), await photo)
+    const strangers = Array.from({ length: 2_000 }, (_, number) => {
+      const version = number.toString(16).padStart(32, '0')
+      return eventOf(bucket, `staging/User/avatar/00/${version}/original`).Records
+    })
+    const { master: pool } = dataSource.driver as unknown as { master: { waitingCount: number } }
+    let mostWaiting = 0
+    const taken = attachments.handleObjectCreated({ Records: [...strangers.flat(), ...event(await load()).Records] })
+    const ended = taken.then(() => true)
+    while (!(await Promise.race([ended, new Promise((resolve) => setImmediate(resolve, false))])))
+      mostWaiting = Math.max(mostWaiting, pool.waitingCount)
+    expect(await taken).toBe(1)
+    expect(mostWaiting).toBe(0)
+  })
+
   it('is processed although no event comes', async () => {
     const { attachments, load, announce, late, background } = await setUp()
     await send(await announce(await photo), await photo)

@@ -55,6 +55,11 @@ export async function use(user: User, attachments: Attachments): Promise<void> {
   user.avatar.path('original')
   await user.poster?.signedUrl('print', { expiresIn: 60, fileName: 'x.png', stable: true })
   const json: string | null = user.avatar.toJSON().styles.large
+  const urls: Record<'large' | 'thumb', string | null> = await user.avatar.signedUrls({ expiresIn: 60, stable: true })
+  user.avatar.picture({ alt: '', sizes: '50vw', styles: ['large', 'original'], urls, attributes: { class: 'round' } })
+  user.avatar.srcset({ styles: ['thumb'] })
+  const meanwhile: string | null = user.avatar.placeholder()
+  await attachments.attach(user, 'avatar', Buffer.from(meanwhile ?? ''))
   await attachments.attach(user, 'avatar', Buffer.from(json ?? ''))
   await attachments.attach(user, 'paper', user.avatar, { fileName: 'copy.jpg' })
   await attachments.attach(user, 'poster', new Blob([]))
@@ -62,6 +67,12 @@ export async function use(user: User, attachments: Attachments): Promise<void> {
 
   // @ts-expect-error misspelt
   user.avatar.url('thmub')
+  // @ts-expect-error alt has to be said
+  user.avatar.picture({})
+  // @ts-expect-error misspelt
+  user.avatar.picture({ alt: '', styles: ['thmub'] })
+  // @ts-expect-error misspelt
+  user.avatar.srcset({ styles: ['thmub'] })
   // @ts-expect-error no styles
   user.paper?.url('thumb')
   // @ts-expect-error misspelt

@@ -1,8 +1,12 @@
 import type { Readable } from 'node:stream'
 import { checkStyleName, type Definition } from '../definition/definition'
 import { UsageError } from '../errors'
+import { isOpaque } from '../processor/thumbhash'
 import { encodeKey, type SignedUrlOptions, type Storage } from '../storage/storage'
 import type { TemplateContext } from '../template/tokens'
+import { type Choice, choiceOf } from './choice'
+import { type PictureOptions, pictureOf, type SrcsetOptions, srcsetOf } from './picture'
+import { placeholderUrl } from './placeholder'
 import { type News, type ReadyOptions, untilReady } from './ready'
 import { type Failure, type FileFacts, type Meta, type StyleRecord, templateContext } from './record'
 
@@ -76,9 +80,11 @@ export class Attached<S extends string = never> {
    * a `UsageError` for a style that is not declared.
    */
   url(style: S | 'original' = 'original'): string | null {
-    const own = ownUrl(this, style)
-    if (own !== undefined) return own
-    return fallbackFor(this, style) ?? (recordOf(this, style) ? (ownUrl(this, 'original') ?? null) : null)
+    const sight = sightOf(this, style)
+    const own = sight && urlOf(this, style, sight)
+    if (own || sight?.record.written) return own ?? null
+    const original = sightOf(this, 'original')
+    return fallbackFor(this, style, sight?.record) ?? (sight && original ? urlOf(this, 'original', original) : null)
   }
 
   /** The style's key in its storage, planned or written; null without a file. */
@@ -100,9 +106,49 @@ export class Attached<S extends string = never> {
     { expiresIn = 3600, fileName, stable }: { expiresIn?: number; fileName?: string; stable?: boolean } = {},
   ): Promise<string | null> {
     const options = { expiresIn, fileName, stable }
-    const own = await ownSignedUrl(this, style, options)
-    if (own !== undefined) return own
-    return fallbackFor(this, style) ?? (recordOf(this, style) ? ((await ownSignedUrl(this, 'original', options)) ?? null) : null)
+    const sight = sightOf(this, style)
+    const own = sight && (await signedUrlOf(this, sight, options))
+    if (own || sight?.record.written) return own ?? null
+    const original = sightOf(this, 'original')
+    return fallbackFor(this, style, sight?.record) ?? (sight && original ? signedUrlOf(this, original, options) : null)
+  }
+
+  /** The signed URLs of all styles, by name, as `signedUrl()` gives each: for `picture()`, or the answer of an API. The original is not among them. */
+  async signedUrls(options: { expiresIn?: number; stable?: boolean } = {}): Promise<Record<S, string | null>> {
+    const signed = stylesOf(this).map(async (style) => [style, await this.signedUrl(style, options)] as const)
+    return Object.fromEntries(await Promise.all(signed)) as Record<S, string | null>
+  }
+
+  /**
+   * A data URL to show until the picture is there, about 1 KB: what it looks like, from when a job has decoded it, and before that a
+   * grey rectangle of its size. Null for what has no pixels.
+   */
+  placeholder(): string | null {
+    const { width, height } = this
+    const thumbhash = thumbhashOf(this)
+    if (!this.present || !width || !height) return null
+    return placeholderUrl({ width, height }, thumbhash)
+  }
+
+  /**
+   * For the attribute `srcset` of an `<img>`: the styles that are in the storage, as browsers choose from by their widths, in one form
+   * that every browser shows. Empty while there are none.
+   */
+  srcset(options: SrcsetOptions<S> = {}): string {
+    const choice = chosen(this, options)
+    return choice ? srcsetOf(choice.img, urlsFor(this, options)) : ''
+  }
+
+  /**
+   * The HTML of a picture from which browsers choose the size and the form that they need, with the placeholder until it is there, and
+   * room for it from the beginning. Without a file, and where its job has failed, it shows `defaultUrl`, and is empty where that is null.
+   */
+  picture(options: PictureOptions<S>): string {
+    const thumbhash = thumbhashOf(this)
+    const instead = this.present && !this.error ? this.placeholder() : fallbackFor(this, 'original', undefined)
+    // which is not that of a picture that is shown in its place
+    const behind = thumbhash && isOpaque(thumbhash) && !this.meta?.shown ? this.placeholder() : null
+    return pictureOf(chosen(this, options), { instead, behind }, options, urlsFor(this, options))
   }
 
   /**
@@ -144,9 +190,7 @@ export class Attached<S extends string = never> {
 
   /** URLs and facts for an API's answer; never keys, digests or the text of errors. */
   toJSON() {
-    const { styleNames } = attachmentOf(this).definition
-    const known = Object.keys({ ...this.meta?.shown?.styles, ...this.meta?.styles })
-    const styles = (styleNames ?? known.filter((name) => name !== 'original')) as S[]
+    const styles = stylesOf(this)
     return {
       present: this.present,
       processing: this.processing ?? false,
@@ -179,6 +223,38 @@ export function attachmentOf(value: AnyAttached): { definition: Definition; surr
   return { definition, surroundings }
 }
 
+/** The names of all styles: as they are declared, or where a function does that, those of this file. */
+function stylesOf<S extends string>(value: Attached<S>): S[] {
+  const { styleNames } = attachmentOf(value).definition
+  const known = { ...value.meta?.shown?.styles, ...value.meta?.styles }
+  return (styleNames ?? Object.keys(known).filter((name) => name !== 'original')) as S[]
+}
+
+function thumbhashOf({ meta }: AnyAttached): Uint8Array | undefined {
+  return meta?.thumbhash === undefined ? undefined : Buffer.from(meta.thumbhash, 'base64')
+}
+
+/** What a page may choose from. */
+function chosen<S extends string>(value: Attached<S>, { styles }: SrcsetOptions<S>): Choice | null {
+  for (const style of styles ?? []) recordOf(value, style)
+  const { shown, next, styles: own } = value.meta ?? {}
+  return shown ? choiceOf(shown.styles, styles, true) : choiceOf({ ...next, ...own }, styles, !value.processing)
+}
+
+/** The URLs of styles that are in the storage. */
+function urlsFor<S extends string>(value: Attached<S>, { urls }: SrcsetOptions<S>): (name: string) => string {
+  const { definition, surroundings } = attachmentOf(value)
+  return (name) => {
+    const sight = sightOf(value, name)
+    const url = urls ? urls[name] : sight && urlOf(value, name, sight)
+    if (url) return url
+    const cure = urls
+      ? `urls has none for '${name}': give those of signedUrls(), or styles that it has`
+      : `its storage has URLs only when they are signed: give { urls: await ${definition.property}.signedUrls() }`
+    throw new UsageError('url_missing', `${surroundings.entity}.${definition.property} cannot be shown: ${cure}`)
+  }
+}
+
 /** What the row knows of a style; undefined where the file has none. Throws for a name nobody declared. */
 function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
   const styles = { ...value.meta?.next, ...value.meta?.styles }
@@ -187,44 +263,20 @@ function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
   return record
 }
 
-/** One style of one file that may be shown. */
+/** A style of the file that is shown. */
 interface Sight {
   readonly file: FileFacts
   readonly record: StyleRecord
 }
 
-/**
- * What may be shown as a style, the best first. Until a file that has replaced another is ready, that is the other; but what was made while
- * attaching, so that it can be seen at once, goes first.
- */
-function sightsOf(value: AnyAttached, style: string): Sight[] {
+/** What is shown as a style: until a file that has replaced another is ready, that is the other, as far as it has this style. */
+function sightOf(value: AnyAttached, style: string): Sight | undefined {
   const record = recordOf(value, style)
   const { shown, id = '' } = value.meta ?? {}
-  const own = record ? [{ file: value as FileFacts, record }] : []
-  const before = shown && Object.hasOwn(shown.styles, style) ? shown.styles[style] : undefined
-  if (!shown || !before) return own
+  const earlier = shown && Object.hasOwn(shown.styles, style) ? shown.styles[style] : undefined
+  if (!shown || !earlier) return record && { file: value as FileFacts, record }
   const { storage, styles, attachedAt, ...facts } = shown
-  const earlier = { file: { ...facts, updatedAt: new Date(attachedAt), meta: { id, storage, styles } }, record: before }
-  const atOnce = style !== 'original' && attachmentOf(value).definition.madeAtOnce(style)
-  return atOnce ? [...own, earlier] : [earlier]
-}
-
-/** The URL of the style itself; null where it is made, and its storage has none, undefined where it is not made. */
-function ownUrl(value: AnyAttached, style: string): string | null | undefined {
-  for (const sight of sightsOf(value, style)) {
-    const url = urlOf(value, style, sight)
-    if (url || sight.record.written) return url
-  }
-  return undefined
-}
-
-/** The same, signed. */
-async function ownSignedUrl(value: AnyAttached, style: string, options: SignedUrlOptions): Promise<string | null | undefined> {
-  for (const sight of sightsOf(value, style)) {
-    const url = await signedUrlOf(value, sight, options)
-    if (url || sight.record.written) return url
-  }
-  return undefined
+  return { file: { ...facts, updatedAt: new Date(attachedAt), meta: { id, storage, styles } }, record: earlier }
 }
 
 function urlOf(value: AnyAttached, style: string, { file, record: { key, written, staged, awaited } }: Sight): string | null {
@@ -250,11 +302,11 @@ async function signedUrlOf(value: AnyAttached, { file, record }: Sight, options:
 }
 
 /** What is shown instead of a style that is not there. */
-function fallbackFor(value: AnyAttached, style: string): string | null {
+function fallbackFor(value: AnyAttached, style: string, record: StyleRecord | undefined): string | null {
   const { definition } = attachmentOf(value)
   const context = contextOf(value, style, value.meta ? (value as FileFacts) : null)
   // a style that this file has none of will not come: there is nothing to wait for
-  const processing = value.processing && recordOf(value, style) ? definition.processingUrl(style, value, context) : null
+  const processing = value.processing && record ? definition.processingUrl(style, value, context) : null
   return processing ?? definition.defaultUrl(style, value, context)
 }
 

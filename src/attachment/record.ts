@@ -47,6 +47,8 @@ export interface Meta {
   /** When it was attached, in ISO 8601. Into the column TypeORM writes a successor's moment before anybody reads what it replaces. */
   readonly attachedAt?: string
   readonly styles: Styles
+  /** What the picture looks like, in base64: from when a job has decoded it. */
+  readonly thumbhash?: string
   /** Styles that are made anew, under keys of their own: until they are all there, those in `styles` are shown. */
   readonly next?: Styles
   /** Replaced files that are still to be deleted: by this version's job, once its own are safe. */

@@ -15,7 +15,7 @@ export interface SendOptions {
   readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void
   /** Gives the upload up. It then rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** How often to try again after no answer, 429 or 5xx. 3 by default, after half a second to a second, and twice as long each time. */
+  /** How often to try again after no answer, 429, 5xx, or where S3 is at the same place still. 3 by default, after half a second to a second, and twice as long each time. */
   readonly retries?: number
 }
 
@@ -72,9 +72,11 @@ async function bring(file: Blob, options: SendOptions, given?: UploadForm): Prom
       return (form as AskedForm).token
     } catch (error) {
       signal?.throwIfAborted()
-      const { status } = error as UploadError
-      if (given && tries && (status === 409 || status === 412)) return undefined
-      if (tries >= retries || !(status === 0 || status === 429 || status > 499)) throw error
+      const { status, code } = error as UploadError
+      // S3 has another request to the same place under way, of which nobody knows yet how it ends
+      const passes = status === 0 || status === 429 || status > 499 || /Conflict|Aborted/.test(code)
+      if (given && tries && !passes && (status === 409 || status === 412)) return undefined
+      if (tries >= retries || !passes) throw error
     }
     await new Promise((resume) => {
       // not at the same moment as all others who were refused

@@ -31,9 +31,11 @@ export async function* fileOf(request: Request, size: number): AsyncGenerator<Ui
     if (end.length > close.length) throw tooLarge(size)
   }
   if (start) throw badRequest("the form has no part 'file'")
-  if (end.equals(close)) return
+  // the last line may do without its end (RFC 2046, 5.1.1)
+  const closes = [close, close.subarray(0, -2)]
+  if (closes.some((close) => close.equals(end))) return
   // the end of the form, or its beginning, was taken for the file
-  throw close.subarray(close.length - end.length).equals(end) ? tooSmall(size) : tooLarge(size)
+  throw closes.some((close) => close.subarray(close.length - end.length).equals(end)) ? tooSmall(size) : tooLarge(size)
 }
 
 function boundaryOf(request: Request): string {

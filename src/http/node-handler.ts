@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { messageOf } from '../errors'
 import type { FetchHandler } from './direct-uploads'
+import { goneSignal } from './gone'
 import { type NodeRequest, toRequest } from './node-request'
 import { send } from './node-response'
 
@@ -34,34 +35,39 @@ export type NodeHandler = (
 export function toNodeHandler(handler: FetchHandler): NodeHandler {
   return async (given, response, next) => {
     const reply = 'hijack' in response ? response : undefined
-    const incoming: NodeRequest = 'raw' in given ? given.raw : given
-    const outgoing = 'raw' in response ? response.raw : response
-    const gone = new AbortController()
-    outgoing.once('close', () => {
-      if (!outgoing.writableFinished) gone.abort()
-    })
+    // a middleware of Express may have put something of its own under this name
+    const incoming = (reply ? (given as WrappedRequest).raw : given) as NodeRequest
+    const outgoing = reply?.raw ?? (response as ServerResponse)
+    const gone = goneSignal(outgoing)
 
+    let isOurs = !reply
     async function answer(): Promise<void> {
-      const { request, letGo } = toRequest(incoming, 'raw' in given ? given.body : incoming.body, gone.signal)
+      const { request, letGo } = toRequest(incoming, (given as WrappedRequest).body, gone)
       try {
         const answer = request ? await handler(request) : new Response(null, { status: 400 })
         if (reply) takeFrom(reply)
-        await send(answer, outgoing)
+        isOurs = true
+        await send(answer, outgoing, gone)
       } finally {
         letGo()
       }
     }
 
     await answer().catch((error) => {
-      if (error === gone.signal.reason) return
-      if (reply && !outgoing.headersSent) throw new Error('the handler has failed', { cause: error })
-      if (next) return next(error)
+      if (gone.aborted && error === gone.reason) return
+      if (!isOurs) throw wrapped(error)
+      // Express would take a number, a word or nothing for no error, and go on
+      if (next) return next(typeof error === 'object' && error ? error : wrapped(error))
       process.emitWarning(`a request could not be answered: ${messageOf(error)}`, 'AttachmentWarning')
-      if (outgoing.headersSent) outgoing.destroy()
-      else outgoing.writeHead(500).end()
+      if (outgoing.headersSent) return outgoing.destroy()
+      // the length of the answer that failed, above all
+      for (const name of outgoing.getHeaderNames()) outgoing.removeHeader(name)
+      outgoing.writeHead(500).end()
     })
   }
 }
+
+const wrapped = (error: unknown) => new Error('the handler has failed', { cause: error })
 
 /** From here on Fastify leaves the response alone; what its plugins wanted to be sent with it is not lost. */
 function takeFrom(reply: WrappedReply): void {

@@ -20,7 +20,8 @@ function bytesOf(body: unknown, headers: Headers): Uint8Array {
   // whatever it came in, it is written in UTF-8 now
   headers.set('content-type', type.replace(/;\s*charset=[^;]*/i, ''))
   if (/^[^;]*[/+]json\s*(;|$)/i.test(type)) return Buffer.from(jsonOf(body))
-  if (typeof body === 'string') return Buffer.from(body)
+  // a replacement character stands for bytes that were no text
+  if (typeof body === 'string' && !body.includes('\ufffd')) return Buffer.from(body)
   if (/^application\/x-www-form-urlencoded/i.test(type)) return Buffer.from(String(new URLSearchParams([...pairsOf(body)])))
   throw new UsageError(
     'body_parsed',

@@ -24,7 +24,11 @@ export async function take(request: Request, token: string, port: UploadPort): P
   const planned = port.open(token)
   const { key, info } = planned
   // without this a second upload would be refused only after all of it came
-  if (await port.staging.stat(key)) throw alreadyUploaded()
+  if (await port.staging.stat(key)) {
+    // it is sent again where the answer was none, and then nobody may have been told
+    await port.arrived(key)
+    throw alreadyUploaded()
+  }
   await keep(request.method === 'POST' ? fileOf(request, info.size) : bodyOf(request, info.size), planned, port.staging)
   await port.arrived(key)
   // Uppy waits for an ETag

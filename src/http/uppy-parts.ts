@@ -1,4 +1,5 @@
 import { codeOf, UsageError } from '../errors'
+import { bare } from '../storage/s3-etag'
 import type { DirectUploads, Storage, UploadedPart } from '../storage/storage'
 import { readJson } from './body'
 import { badRequest, tooLarge, tooSmall } from './refusals'
@@ -28,15 +29,17 @@ export function partNumber(step: string, size: number): number {
 export async function complete(request: Request, id: string, { key, info }: PlannedUpload, staging: Storage, uploads: DirectUploads): Promise<void> {
   const named = partsIn(await readJson(request, enough))
   try {
-    const sizes = new Map((await uploads.parts(key, id)).map(({ number, size }) => [number, size]))
-    const size = named.reduce((sum, { number }) => sum + (sizes.get(number) ?? 0), 0)
+    const came = new Map((await uploads.parts(key, id)).map((part) => [part.number, part]))
+    const size = named.reduce((sum, { number }) => sum + (came.get(number)?.size ?? 0), 0)
     if (size !== info.size) {
       await uploads.abort(key, id)
       throw size > info.size ? tooLarge(info.size) : tooSmall(info.size)
     }
+    // these, and no larger ones that are sent in the meantime
+    if (named.some(({ number, etag }) => bare(etag) !== bare(came.get(number)?.etag))) throw notTheParts()
     await uploads.complete(key, id, named)
   } catch (error) {
-    if (codeOf(error) === 'bad_parts') throw badRequest('these are not the parts that were uploaded')
+    if (codeOf(error) === 'bad_parts') throw notTheParts()
     if (codeOf(error) !== 'upload_missing') throw error
     if ((await staging.stat(key))?.size !== info.size) throw unknownUpload()
   }
@@ -58,4 +61,6 @@ function partsIn({ parts }: Readonly<Record<string, unknown>>): Pick<UploadedPar
   return named
 }
 
-const unknownUpload = () => new UsageError('unknown_upload', 'there is no such upload in parts: it was given up, or never begun')
+const notTheParts = () => badRequest('these are not the parts that were uploaded')
+
+export const unknownUpload = () => new UsageError('unknown_upload', 'there is no such upload in parts: it was given up, or never begun')

@@ -5,7 +5,10 @@ import { badRequest } from './refusals'
 import { formHere } from './take'
 import type { AskedUpload, PlannedUpload, UploadPort } from './upload-port'
 import { askedByJson, askedByQuery } from './uppy-asked'
-import { complete, known, partNumber } from './uppy-parts'
+import { complete, known, partNumber, unknownUpload } from './uppy-parts'
+
+/** Longer than any id that a server has given to an upload in parts: some answer to those with an error of their own. Characters. */
+const longestId = 1024
 
 /** A call of Uppy's S3 plugin (`@uppy/aws-s3` 5 and 6): they are those of its Companion. */
 export interface UppyCall {
@@ -30,7 +33,8 @@ interface Asking extends UppyCall, UppyContext {
 
 /** The call that a URL stands for; undefined where it is none of Uppy's. */
 export function uppyCallOf({ pathname, searchParams }: URL): UppyCall | undefined {
-  const [, base, rest] = /^(.*?)\/+s3\/((?:params|sts|multipart)(?:\/.*)?)$/.exec(pathname) ?? []
+  // segment by segment, so that a path of slashes alone takes no longer than another
+  const [, base, rest] = /^((?:\/+[^/]+)*?)\/+s3\/((?:params|sts|multipart)(?:\/.*)?)$/.exec(pathname) ?? []
   return base === undefined || rest === undefined ? undefined : { base, steps: rest.split('/'), query: searchParams }
 }
 
@@ -93,7 +97,10 @@ const routes = new Map<string, (asking: Asking) => Promise<object>>([
  */
 function upload(asking: Asking): PlannedUpload & { readonly uploads: DirectUploads; readonly id: string } {
   const uploads = inParts(asking)
-  return { ...asking.port.open(asking.query.get('key') ?? ''), uploads, id: decoded(asking.steps[1] as string) }
+  const planned = asking.port.open(asking.query.get('key') ?? '')
+  const id = decoded(asking.steps[1] as string)
+  if (id.length > longestId) throw unknownUpload()
+  return { ...planned, uploads, id }
 }
 
 function inParts({ port: { staging } }: Asking): DirectUploads {

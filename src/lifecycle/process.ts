@@ -8,6 +8,7 @@ import { checkStagedHere } from './elsewhere'
 import { arrive } from './expect'
 import { type FencedRow, fencedRow, Overtaken } from './fence'
 import { deleteJobs, noteKey } from './left'
+import { looksOf } from './looks'
 import { forgetNote, writeNotes } from './notes'
 import { awaitedUntil, workOutside } from './outside'
 import type { Ports } from './ports'
@@ -38,24 +39,28 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   }
 
   const record = await workOutside(ref, row, ports)
+  const storage = ports.storage(record.meta.storage)
   const rest = ports.every(heartbeat, () => void row.change(() => ({})).catch(() => undefined))
-  const { written, errors } = await store({ definition, ref }, record, staging, ports.storage(record.meta.storage), told).finally(rest)
+  const looks = looksOf(row, record.meta, ports)
+  const { written, errors } = await store({ definition, ref }, record, staging, storage, told, looks.see).finally(rest)
+  await looks.end()
+  const withResults = (meta: Meta) => looks.add(withStyles(meta, written))
   if (errors.length > 0) {
-    await row.change(({ meta }) => ({ meta: withStyles(meta, written) }))
+    await row.change(({ meta }) => ({ meta: withResults(meta) }))
     throw errors.find(isRetryable) ?? errors[0]
   }
 
-  if (await stillOutside(row, written)) return reportOf('waiting', written)
+  if (await stillOutside(row, withResults)) return reportOf('waiting', written)
   let { meta } = record
   if (meta.previous || meta.next) {
     // first the new URLs, then the end of the old files, and only then is nothing left to do; the staged files stay on
     // record until the end, for whoever may replace this version meanwhile
-    meta = (await row.change((now) => ({ meta: withoutNext(withStyles(now.meta, written), now.version) }))).meta
+    meta = (await row.change((now) => ({ meta: withoutNext(withResults(now.meta), now.version) }))).meta
     await deletePrevious(ref, meta.previous ?? [], ports)
   }
   let ended: readonly VersionFiles[] = []
   await row.change((now) => {
-    const { previous = [], shown: _, begun: __, area: ___, ...rest } = withStyles(now.meta, written)
+    const { previous = [], shown: _, begun: __, area: ___, ...rest } = withResults(now.meta)
     const open = new Set(previous.flatMap(({ version, unfinished }) => (unfinished ? [version] : [])))
     ended = previous.filter(({ version }) => !open.has(version))
     return { processing: false, error: null, attemptedAt: null, meta: { ...rest, styles: unstaged(rest.styles) } }
@@ -67,10 +72,10 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
 }
 
 /** Whether a service is yet to bring something. Until it may be late, nobody is to call the job lost. */
-async function stillOutside(row: FencedRow, written: Styles): Promise<boolean> {
+async function stillOutside(row: FencedRow, withResults: (meta: Meta) => Meta): Promise<boolean> {
   if (!awaitedUntil(await row.read())) return false
   await row.change((now) => {
-    const { begun: _, ...meta } = withStyles(now.meta, written)
+    const { begun: _, ...meta } = withResults(now.meta)
     return { meta, attemptedAt: awaitedUntil(now) ?? now.attemptedAt }
   })
   return true

@@ -40,7 +40,7 @@ export function signed<Claim extends Expiring>(purpose: string, secrets: readonl
     },
 
     open(token, now) {
-      const [text = '', mac = '', ...rest] = String(token).split('.')
+      const [text = '', mac = '', ...rest] = typeof token === 'string' ? token.split('.') : []
       const given = Buffer.from(mac, 'base64url')
       const isOurs = secrets.map((secret) => macOf(text, secret)).some((own) => own.length === given.length && timingSafeEqual(own, given))
       // base64 may spell the same bytes in more than one way

@@ -20,6 +20,7 @@ export interface Stored {
  * of the others back. Never rejects, and nothing goes on after its end.
  *
  * @param told hears of each that has arrived
+ * @param seen hears what the picture looks like
  */
 export async function store(
   place: Omit<Place, 'storage'>,
@@ -27,6 +28,7 @@ export async function store(
   staging: Storage,
   storage: Storage,
   told: (progress: Progress) => void,
+  seen: (thumbhash: Uint8Array) => void,
 ): Promise<Stored> {
   const { entity, attachment } = place.ref
   const plan: Styles = { ...record.meta.styles, ...record.meta.next }
@@ -58,7 +60,8 @@ export async function store(
     if (style.staged !== undefined) start(send(name, style, (key, info) => move(style, key, info)))
   }
   const wanted = todo.flatMap(([, { staged, style }]) => (staged === undefined && style ? [style] : []))
-  const made = makeAll(wanted, place, originalOf(record, staging, storage), ({ style, body, contentType, width, height }) => {
+  const made = makeAll(wanted, place, originalOf(record, staging, storage), ({ style, body, contentType, width, height, thumbhash }) => {
+    if (thumbhash) seen(thumbhash)
     const facts = { contentType, width, height, size: body.length }
     start(send(style.name, { ...(plan[style.name] as StyleRecord), ...facts }, (key, info) => storage.write(key, body, info)))
   })

@@ -15,7 +15,7 @@ export interface Signal {
   /** Of the file. */
   readonly version: string
   /**
-   * `attached`: its row is saved. `processing`: a job has begun, each attempt anew. `progress`: another style is in the storage.
+   * `attached`: its row is saved. `processing`: a job has begun, each attempt anew, or is to begin by `retry()` or `reprocess()`. `progress`: another style is in the storage.
    * `processed`: all are. `failed`: the job gave up, and the row says why. `removed`: its row has another file by now, or none.
    */
   readonly state: State

@@ -10,14 +10,20 @@ export type AttachmentEvents = EventEmitter<Record<State, [signal: Signal]>>
 /** Hears of one file: a signal, or undefined when something may have been missed. */
 export type Wake = (signal: Signal | undefined) => void
 
+/** Says what has been committed, one thing after the other. */
+export interface Teller {
+  /** `others` have heard it along with the statement, or are to be told. */
+  tell(signal: Signal, others: 'were told' | 'are to be told'): void
+  /** What a statement that changes a row says to others, if the notifier can: once they were told all that came before. */
+  along(signal: Signal): Promise<Along | undefined>
+}
+
 /** Where signals come together: those of this process, and those that a notifier brings. */
 export interface Signals {
-  /** Whether others tell what they do: without a notifier, whoever waits has to look. */
-  readonly heard: boolean
-  /** What the statement that changes the row says to others, if the notifier can. */
+  /** @param statement sends SQL to the rows' database */
+  teller(statement: Statement): Teller
+  /** What a transaction says to others when it commits, if the notifier can. */
   along(signal: Signal): Along | undefined
-  /** Says what has been committed. `others` have heard it along with the statement, or are to be told. */
-  tell(signal: Signal, others: 'were told' | 'are to be told'): void
   /** Hears of the file with a version, until the function that comes back is called. */
   watch(version: string, wake: Wake): () => void
   close(): Promise<void>
@@ -30,11 +36,9 @@ export interface Telling {
   readonly notifier: Notifier | undefined
   /** The name of a file for those who may watch it. */
   channelOf(version: string): string | undefined
-  /** To the rows' database. */
-  readonly statement: Statement
 }
 
-export function signalsOf({ events, notifier, channelOf, statement }: Telling): Signals {
+export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
   const from = randomUUID()
   const watchers = new Map<string, Set<Wake>>()
   let stop: (() => Promise<void>) | undefined
@@ -69,15 +73,25 @@ export function signalsOf({ events, notifier, channelOf, statement }: Telling): 
   listeners.on('newListener', listen)
 
   return {
-    heard: notifier !== undefined,
     along: (signal) => notifier?.along?.(messageOfSignal(signal)),
 
-    tell(signal, others) {
-      if (closed) return
-      happened(signal)
-      if (notifier && others === 'are to be told') {
-        const telling = async () => notifier.notify(messageOfSignal(signal), statement)
-        telling().catch((error) => notTold(signal, error))
+    teller(statement) {
+      let last: Promise<unknown> = Promise.resolve()
+      return {
+        async along(signal) {
+          if (!notifier?.along) return undefined
+          await last
+          return notifier.along(messageOfSignal(signal))
+        },
+
+        tell(signal, others) {
+          if (closed) return
+          happened(signal)
+          if (!notifier || others === 'were told') return
+          const send = async () => notifier.notify(messageOfSignal(signal), statement)
+          // statements take connections of a pool, and would overtake each other
+          last = (notifier.along ? last.then(send) : send()).catch((error) => notTold(signal, error))
+        },
       }
     },
 

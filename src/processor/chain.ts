@@ -15,7 +15,7 @@ export function chain(processors: readonly Processor[]): Processor {
     for await (const made of processors[next]?.process(input, styles) ?? []) {
       const later = processors.findIndex((processor, at) => at > next && processor.reads(made.contentType))
       if (later < 0) yield made
-      else yield* from(later, { contentType: made.contentType, open: async () => Readable.from([made.body]) }, [made.style])
+      else yield* looking(made, from(later, { contentType: made.contentType, open: async () => Readable.from([made.body]) }, [made.style]))
     }
   }
 
@@ -40,4 +40,9 @@ export function chain(processors: readonly Processor[]): Processor {
     outside: (contentType) => processors[firstFor(contentType)]?.outside?.(contentType),
     process: complete,
   }
+}
+
+/** Who came first has seen the whole picture; later ones see one style of it. */
+async function* looking({ thumbhash }: Made, later: AsyncIterable<Made>): AsyncIterable<Made> {
+  for await (const made of later) yield thumbhash ? { ...made, thumbhash } : made
 }

@@ -7,6 +7,7 @@ import type { Format, Style } from '../style/style'
 import { memoryFor, pictureRoom } from './memory'
 import { type Original, openOriginal } from './original'
 import type { Identified, Made, Processor, ProcessorInput } from './processor'
+import { type Pixels, thumbhashOf } from './thumbhash'
 
 export interface ImageProcessorOptions {
   /** Pictures of more pixels are refused before they are decoded. Default 268,402,689 (16,383 squared), which is sharp's. */
@@ -73,7 +74,8 @@ export function imageProcessor({ maxPixels = 0x3fff * 0x3fff, failOn = 'warning'
         const animation = (metadata.pages ?? 1) > 1 && (metadata.orientation ?? 1) === 1
         const moving = animation ? styles.filter((style) => style.animated && moves(style.format ?? readable[contentType])) : []
         const still = styles.filter((style) => !moving.includes(style))
-        yield* asTheyCome(new Map(moving.map((style) => [style, animate(picture, style)])))
+        const looks = moving.length > 0 && still.length === 0 ? firstFrame(picture).then(thumbhashOf, () => undefined) : undefined
+        yield* asTheyCome(new Map(moving.map((style) => [style, looking(animate(picture, style), looks)])))
         if (still.length > 0) yield* asTheyCome(await derive(picture, still))
       } finally {
         await close()
@@ -121,7 +123,9 @@ async function derive({ source, metadata, options, contentType }: Picture, style
       sharp(source, options).autoOrient().resize(width, height, { fit: 'fill' }).toColourspace('srgb').raw().toBuffer({ resolveWithObject: true }),
     )
     const raw = { width, height, channels: decoded.info.channels }
-    for (const plan of plans) pending.set(plan.style, write(sharp(decoded.data, { raw, limitInputPixels: false }), plan, raw))
+    const written = plans.map((plan) => write(sharp(decoded.data, { raw, limitInputPixels: false }), plan, raw))
+    const looks = thumbhashOf({ ...raw, data: decoded.data })
+    for (const [at, { style }] of plans.entries()) pending.set(style, looking(written[at] as Promise<Made>, looks))
     return pending
   } finally {
     // the memory is taken until the last style is made, whether or not anybody still waits for it
@@ -156,6 +160,28 @@ async function animate({ source, metadata, options, contentType }: Picture, styl
   } finally {
     leave()
   }
+}
+
+/** For an animation all of whose styles move: a few pixels of what it begins with. */
+async function firstFrame({ source, metadata, options }: Picture): Promise<Pixels> {
+  const sharp = await loadSharp()
+  const size = { width: 100, height: 100 }
+  const leave = await pictureRoom().enter(memoryFor(metadata, 1, size, []))
+  try {
+    const frame = sharp(source, options)
+      .resize({ ...size, fit: 'inside', withoutEnlargement: true })
+      .toColourspace('srgb')
+    const { data, info } = await frame.raw().toBuffer({ resolveWithObject: true })
+    return { data, width: info.width, height: info.height, channels: info.channels }
+  } finally {
+    leave()
+  }
+}
+
+async function looking(making: Promise<Made>, looks: Uint8Array | Promise<Uint8Array | undefined> | undefined): Promise<Made> {
+  const made = await making
+  const thumbhash = await looks
+  return thumbhash ? { ...made, thumbhash } : made
 }
 
 async function encode(pixels: Sharp, { style, format: declared }: Plan): Promise<Made> {

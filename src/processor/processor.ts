@@ -21,6 +21,8 @@ export interface Made {
   /** Pixels, where that means something. */
   readonly width?: number
   readonly height?: number
+  /** What the whole picture looks like, as [thumbhash](https://github.com/evanw/thumbhash); one style of a file is enough. */
+  readonly thumbhash?: Uint8Array
 }
 
 /** What a processor can tell of a file without making anything. */

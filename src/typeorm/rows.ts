@@ -1,16 +1,12 @@
 import type { AttachmentRef, FoundRow, Rows } from '../attachment/rows'
 import { UsageError } from '../errors'
-import type { Signals } from '../notify/signals'
+import type { Teller } from '../notify/signals'
 import type { BoundAttachment } from './binding'
 import type { Run } from './run'
 import type { AttachmentTable, Conditions } from './table'
 
 /** The rows of a data source, as jobs see them. */
-export function rowsOf(
-  find: (entity: string, attachment: string) => BoundAttachment,
-  run: Run,
-  { along, tell }: Pick<Signals, 'along' | 'tell'>,
-): Rows {
+export function rowsOf(find: (entity: string, attachment: string) => BoundAttachment, run: Run, { along, tell }: Teller): Rows {
   /** A row that is asked for by something else is not one that is gone: its files must not be deleted. */
   function tableOf({ entity, id, attachment }: AttachmentRef): AttachmentTable {
     const { table, metadata } = find(entity, attachment)
@@ -28,7 +24,7 @@ export function rowsOf(
     read: async (ref) => tableOf(ref).read(run, ref.id),
     async update(ref, fence, changes, state) {
       const signal = state && { ...ref, version: changes.version ?? fence.version, state }
-      const told = signal && along(signal)
+      const told = signal && (await along(signal))
       const done = (await tableOf(ref).write(run, ref.id, changes, fence, told)) > 0
       if (done && signal) tell(signal, told ? 'were told' : 'are to be told')
       return done

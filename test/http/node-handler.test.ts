@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import { Agent, createServer, type IncomingMessage, request as open, type RequestOptions } from 'node:http'
-import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import { connect as connectHttp2, constants, createServer as createHttp2Server } from 'node:http2'
 import { type AddressInfo, connect } from 'node:net'
 import { buffer, text } from 'node:stream/consumers'
 import express from 'express'
 import fastify from 'fastify'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { FetchHandler } from '../../src/http/direct-uploads'
 import { toNodeHandler } from '../../src/http/node-handler'
 import { bytes } from '../../src/testing/bodies'
 import { warnings } from '../support/warnings'
@@ -322,19 +323,129 @@ it("answers an empty 500 on Node's own server, and warns", async () => {
   expect(seen).toEqual([expect.stringContaining(failure.message)])
 })
 
-it('speaks HTTP/2', async () => {
-  const server = createHttp2Server(toNodeHandler(mirror) as never)
-  server.listen(0)
-  await once(server, 'listening')
-  const origin = `http://localhost:${(server.address() as AddressInfo).port}`
-  const client = connectHttp2(origin)
-  onTestFinished(() => {
-    client.close()
-    server.close()
+describe.each(bare)('on %s', (_name, serve) => {
+  it.each([undefined, null, 0, 'route', 'router', {}])('is answered what throws something that is no error: %s', async (thrown) => {
+    warnings()
+    const { url } = await serve(async () => {
+      throw thrown
+    })
+    expect((await fetch(url)).status).toBe(500)
   })
-  const stream = client.request({ ':method': 'POST', ':path': '/a?b', 'x-one': '1' })
-  stream.end('body')
-  expect(JSON.parse(await text(stream))).toMatchObject({ method: 'POST', url: `${origin}/a?b`, text: 'body', headers: { 'x-one': '1' } })
+
+  it('is answered where the answer cannot be sent: one that was sent before', async () => {
+    warnings()
+    const told = new Response('not you', { headers: { 'content-length': '7' } })
+    const { url } = await serve(async () => told)
+    expect(await (await fetch(url)).text()).toBe('not you')
+    const response = await fetch(url)
+    expect(response.status).toBe(500)
+    expect(await response.text()).not.toBe('not you')
+  })
+})
+
+it('knows of a client that had gone before it was asked', async () => {
+  const aborted: boolean[] = []
+  const handler = toNodeHandler(async ({ signal }) => {
+    aborted.push(signal.aborted)
+    return new Response('for nobody')
+  })
+  const { url } = await listening(
+    createServer(async (request, response) => {
+      client.destroy()
+      await once(response, 'close')
+      await handler(request, response)
+    }),
+  )
+  const client = open(url, { method: 'POST' })
+  client.on('error', () => undefined).end('body')
+  await expect.poll(() => aborted).toEqual([true])
+})
+
+describe('on HTTP/2', () => {
+  /** A server, whose calls of the handler are told when they end, and a client. */
+  async function onHttp2(handler: FetchHandler, before: () => Promise<unknown> = async () => undefined) {
+    const ended: string[] = []
+    const answer = toNodeHandler(handler)
+    const server = createHttp2Server(async (request, response) => {
+      await before()
+      await answer(request as never, response as never)
+      ended.push('ended')
+    })
+    server.listen(0)
+    await once(server, 'listening')
+    const origin = `http://localhost:${(server.address() as AddressInfo).port}`
+    const client = connectHttp2(origin)
+    onTestFinished(() => {
+      client.close()
+      server.close()
+    })
+    const call = () => {
+      const stream = client.request({ ':method': 'POST', ':path': '/a?b', 'x-one': '1' })
+      return stream.on('error', () => undefined)
+    }
+    return { origin, call, ended }
+  }
+
+  it('speaks it', async () => {
+    const { origin, call } = await onHttp2(mirror)
+    expect(JSON.parse(await text(call().end('body')))).toMatchObject({
+      method: 'POST',
+      url: `${origin}/a?b`,
+      text: 'body',
+      headers: { 'x-one': '1' },
+    })
+  })
+
+  it('leaves out what only HTTP/1 has, such as the answer of another server may hold', async () => {
+    const headers = { connection: 'close', 'keep-alive': 'timeout=5', 'transfer-encoding': 'chunked', upgrade: 'h2c', 'x-one': '1' }
+    const { call, ended } = await onHttp2(async () => new Response('done', { headers }))
+    const stream = call().end('body')
+    const [told] = await once(stream, 'response')
+    expect([told[':status'], told['x-one'], told['transfer-encoding'], await text(stream)]).toEqual([200, '1', undefined, 'done'])
+    await expect.poll(() => ended).toEqual(['ended'])
+  })
+
+  it('says that the client has gone while it waited, and comes to its end', async () => {
+    const { call, ended } = await onHttp2(async ({ signal }) => {
+      const aborted = once(signal, 'abort')
+      stream.close(constants.NGHTTP2_CANCEL)
+      await aborted
+      return new Response('for nobody')
+    })
+    const stream = call().end('body')
+    await expect.poll(() => ended).toEqual(['ended'])
+  })
+
+  it('does not call an answer aborted that was sent', async () => {
+    let signal: AbortSignal | undefined
+    const { call, ended } = await onHttp2(async (request) => {
+      signal = request.signal
+      return new Response('done')
+    })
+    const stream = call().end('body')
+    expect(await text(stream)).toBe('done')
+    await expect.poll(() => ended).toEqual(['ended'])
+    await expect.poll(() => stream.closed).toBe(true)
+    expect(signal?.aborted).toBe(false)
+  })
+
+  it('knows of a client that had gone before it was asked', async () => {
+    const aborted: boolean[] = []
+    const { call, ended } = await onHttp2(
+      async ({ signal }) => {
+        aborted.push(signal.aborted)
+        return new Response('for nobody')
+      },
+      async () => {
+        stream.close(constants.NGHTTP2_CANCEL)
+        await once(stream, 'close')
+        await settled(() => 0)
+      },
+    )
+    const stream = call().end('body')
+    await expect.poll(() => ended).toEqual(['ended'])
+    expect(aborted).toEqual([true])
+  })
 })
 
 it('has a type that each of them takes', async () => {

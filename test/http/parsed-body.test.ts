@@ -68,32 +68,44 @@ it.each([
   expect(await parsed(text)).toEqual(await parsed(body))
 })
 
-it('prefers the bytes where somebody has kept them', async () => {
-  const keeping = express.json({
+const keeping = (name: string) =>
+  express.json({
     verify: (request, _response, bytes) => {
-      Object.assign(request, { rawBody: bytes })
+      Object.assign(request, { [name]: bytes })
     },
   })
+
+it('prefers the bytes where somebody has kept them', async () => {
   const body = '{ "a":  1e2 }'
-  expect(await toldTo(onExpress(keeping), '/', { method: 'POST', body, headers: json })).toMatchObject({ text: body })
+  expect(await toldTo(onExpress(keeping('rawBody')), '/', { method: 'POST', body, headers: json })).toMatchObject({ text: body })
 })
 
-it('says so where nothing of a body was left', async () => {
-  const reading: RequestHandler = (request, _response, next) => {
-    request.resume().on('end', () => {
-      request.body = { parsed: 'somehow' }
-      next()
-    })
-  }
+it('takes no request for one of Fastify because somebody has kept something as raw', async () => {
+  expect(await toldTo(onExpress(keeping('raw')), '/', { method: 'POST', body: '{"a":1}', headers: json })).toMatchObject({ text: '{"a":1}' })
+})
+
+/** Reads a body, and leaves something else. */
+const reading: RequestHandler = (request, _response, next) => {
+  request.resume().on('end', () => {
+    request.body = { parsed: 'somehow' }
+    next()
+  })
+}
+
+it.each<[string, RequestHandler, string | Uint8Array<ArrayBuffer>, string]>([
+  ['nothing of a body was left', reading, '<a/>', 'application/xml'],
+  // as many bytes as they become, which nobody would notice by their number
+  ['bytes were read as a text', express.text({ type: '*/*' }), new Uint8Array([0xf0, 0x9f, 0x98, 0x41]), 'application/octet-stream'],
+])('says so where %s', async (_what, parser, body, type) => {
   const app = express()
   const seen: unknown[] = []
-  app.use(reading, toNodeHandler(mirror))
+  app.use(parser, toNodeHandler(mirror))
   app.use(((error, _request, response, _next) => {
     seen.push(error.code)
     response.status(500).end()
   }) satisfies express.ErrorRequestHandler)
   const { url } = await listening(createServer(app))
-  await fetch(url, { method: 'POST', body: '<a/>', headers: { 'content-type': 'application/xml' } })
+  await fetch(url, { method: 'POST', body, headers: { 'content-type': type } })
   expect(seen).toEqual(['body_parsed'])
 })
 

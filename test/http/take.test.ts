@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { StorageError } from '../../src/errors'
 import { directUploads, type FetchHandler } from '../../src/http/direct-uploads'
 import { diskStorage } from '../../src/storage/disk'
@@ -149,6 +149,15 @@ it('takes an upload once, and reads nothing of a second one', async () => {
   expect(await stored(setting.staging, setting.port.planned[0]?.key as string)).toBe(digest(bytes(1000)))
 })
 
+it('tells once more of a file that is there, since whoever sends it again had no answer', async () => {
+  const setting = await onDisk()
+  const url = await begun(setting, 3)
+  const arrived = vi.spyOn(setting.port, 'arrived').mockRejectedValueOnce(new Error('the database is down'))
+  await expect(setting.handler(putting(url, [bytes(3)]))).rejects.toThrow('the database is down')
+  expect(await codeIn(await setting.handler(putting(url, [bytes(3)])))).toBe('409 already_uploaded')
+  expect(arrived).toHaveBeenCalledTimes(2)
+})
+
 it('takes one of two uploads at the same time', async () => {
   const setting = await onDisk()
   const url = await begun(setting, 100_000)
@@ -209,6 +218,19 @@ it('takes a file that holds what looks like the end of its form', async () => {
   const request = posting(text, { type: `multipart/form-data; boundary=${boundary}`, url: await begun(setting, file.length) })
   expect((await setting.handler(request)).status).toBe(200)
   expect(await stored(setting.staging, setting.port.planned[0]?.key as string)).toBe(digest(Buffer.from(file)))
+})
+
+it('takes a form whose last line has no end, which the standard leaves open', async () => {
+  const setting = await onDisk()
+  const type = 'multipart/form-data; boundary=b'
+  const posted = async (file: string) => {
+    const text = `--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n${file}\r\n--b--`
+    return setting.handler(posting(text, { type, url: await begun(setting, 3) }))
+  }
+  expect((await posted('abc')).status).toBe(200)
+  expect(await codeIn(await posted('abcd'))).toBe('413 too_large')
+  for (const small of ['ab', 'a', '']) expect(await codeIn(await posted(small))).toBe('400 size_mismatch')
+  expect((await setting.files()).filter((path) => path.endsWith('/original'))).toHaveLength(1)
 })
 
 it.each([

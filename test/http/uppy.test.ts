@@ -150,6 +150,12 @@ it('finds its calls below a path that ends with a slash, too', async () => {
   expect(await response.json()).toMatchObject({ url: `${base}?upload=${port.planned[0]?.token}` })
 })
 
+it('looks at a path once, however many slashes it has', async () => {
+  const { handler } = uppyOn(memoryStorage())
+  const response = await handler(new Request(`http://app.test${'/'.repeat(1_000_000)}`))
+  expect(await codeIn(response)).toBe('405 method_not_allowed')
+})
+
 it.each([
   ['no entity', { property: 'avatar', size: 12 }, "metadata must say 'entity' and 'property'"],
   ['no property', { entity: 'User', size: 12 }, "metadata must say 'entity' and 'property'"],
@@ -244,6 +250,30 @@ it('completes what has the size that was announced, and gives the token as the k
   staging.arrived.set('an/id', three)
   expect(await (await call('POST', at('/complete'), { parts: named })).json()).toEqual({ key: plan?.token })
   expect(staging.calls.at(-1)).toEqual(['complete', plan?.key, 'an/id', named.map(({ PartNumber, ETag }) => ({ number: PartNumber, etag: ETag }))])
+})
+
+it('completes no part but the one whose size it has seen, which a larger one may replace', async () => {
+  const staging = bucket()
+  const { call, at } = await begun(staging)
+  staging.arrived.set('an/id', three)
+  const parts = named.map((part) => (part.PartNumber === 2 ? { ...part, ETag: '"of what comes next"' } : part))
+  expect(await codeIn(await call('POST', at('/complete'), { parts }))).toBe('400 bad_request')
+  expect(staging.calls).toHaveLength(1)
+})
+
+it('knows no upload whose id is too long to be asked for', async () => {
+  const staging = bucket()
+  const { call, plan } = await begun(staging)
+  for (const [method, step] of [
+    ['GET', ''],
+    ['GET', '/1'],
+    ['POST', '/complete'],
+    ['DELETE', ''],
+  ] as const) {
+    const body = method === 'POST' ? { parts: named } : undefined
+    expect(await codeIn(await call(method, `multipart/${'x'.repeat(1025)}${step}?key=${plan?.token}`, body))).toBe('404 unknown_upload')
+  }
+  expect(staging.calls).toHaveLength(1)
 })
 
 it('completes once more where the first answer was lost', async () => {

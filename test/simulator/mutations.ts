@@ -115,8 +115,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a failed file goes on processing',
     file: 'perform.ts',
-    find: 'await row.change(() => ({ processing: false, error: failure }),',
-    replace: 'await row.change(() => ({ error: failure }),',
+    find: 'row.change(() => ({ processing: false, error: failure })',
+    replace: 'row.change(() => ({ error: failure })',
   },
   {
     name: 'a job that fails is not heard of again',
@@ -270,5 +270,11 @@ export const mutations: readonly Mutation[] = [
     file: 'process.ts',
     find: 'const { previous = [], shown: _, begun',
     replace: 'const { previous = [], begun',
+  },
+  {
+    name: 'what a picture looks like is recorded in place of its styles',
+    file: 'looks.ts',
+    find: 'row.change(({ meta }) => ({ meta: add(meta) }))',
+    replace: 'row.change(({ meta }) => ({ meta: add({ ...meta, styles: {} }) }))',
   },
 ]

@@ -21,8 +21,8 @@ export interface App {
   /** Where its web process answers, with `/` at the end. */
   readonly url: string
   readonly web: Dyno
-  /** Begins another worker. */
-  work(): Promise<Dyno>
+  /** Begins another worker, or another of its processes. */
+  work(name?: string): Promise<Dyno>
 }
 
 /** A new database and a new bucket, as the environment tells an app; and what is in the bucket. */
@@ -54,7 +54,7 @@ export async function deploy(example: string, config: NodeJS.ProcessEnv): Promis
     const starting = run('web', async (line) => {
       said.push(line)
       const [, port] = /^listening on port (\d+)$/.exec(line) ?? []
-      if (port) resolve({ url: `http://127.0.0.1:${port}/`, web: await starting, work: () => run('worker') })
+      if (port) resolve({ url: `http://127.0.0.1:${port}/`, web: await starting, work: (name = 'worker') => run(name) })
     })
     starting.then(({ child }) => child.once('exit', (code) => reject(new Error(`web ended with ${code}: ${textIn(said)}`))), reject)
   })

@@ -4,6 +4,7 @@ import { PostgreSqlContainer } from '@testcontainers/postgresql'
 import { GenericContainer, getContainerRuntimeClient, Wait } from 'testcontainers'
 import type { TestProject } from 'vitest/node'
 import { mariaDbInstalled, startMariaDb } from '../../examples/services/mariadb'
+import { mosquittoInstalled, startMosquitto } from '../../examples/services/mosquitto'
 import { startPostgres } from '../../examples/services/postgres'
 import { redisInstalled, startRedis } from '../../examples/services/redis'
 import { startS3 } from '../../examples/services/s3'
@@ -16,6 +17,8 @@ declare module 'vitest' {
     mariadb: string | null
     /** The address of the Redis server; null where there is none. */
     redis: string | null
+    /** The address of the MQTT broker; null where there is none. */
+    mqtt: string | null
     /** Where Chromium is; null where there is none. */
     chromium: string | null
     s3: { endpoint: string; accessKeyId: string; secretAccessKey: string; faithful: boolean; sendsEvents: boolean }
@@ -31,20 +34,21 @@ interface Server {
 
 /** Starts what the tests talk to, once for all of them. Every server is a real one. */
 export default async function services(project: TestProject): Promise<() => Promise<void>> {
-  const [postgres, mariadb, redis, s3] = await Promise.all([choosePostgres(), chooseMariaDb(), chooseRedis(), startS3()])
+  const [postgres, mariadb, redis, mqtt, s3] = await Promise.all([choosePostgres(), chooseMariaDb(), chooseRedis(), chooseMqtt(), startS3()])
   const chromium = findChromium()
   const say = (line: string) => process.stdout.write(`${line}\n`)
-  say(`tests use ${[postgres.name, mariadb?.name, redis?.name, s3.name].filter(Boolean).join(', ')}`)
+  say(`tests use ${[postgres.name, mariadb?.name, redis?.name, mqtt?.name, s3.name].filter(Boolean).join(', ')}`)
   const skipped = [
     ...(mariadb ? [] : ['tests on MariaDB are SKIPPED: install mariadb-server-core and mariadb-client-core, or set MARIADB_URL']),
     ...(redis ? [] : ['tests on Redis are SKIPPED: install redis-server, or set REDIS_URL']),
+    ...(mqtt ? [] : ['tests on MQTT are SKIPPED: install mosquitto, or set MQTT_URL']),
     ...(s3.faithful
       ? []
       : ['tests that need a faithful S3 server are SKIPPED: install radosgw, ceph-mon, ceph-osd and ceph-common, or set S3_ENDPOINT']),
     ...(s3.sendsEvents ? [] : ['tests of bucket events are SKIPPED: they need a RADOS gateway on this machine, and no S3_ENDPOINT']),
     ...(chromium ? [] : ['tests in a browser are SKIPPED: install chromium']),
   ]
-  const stop = async () => void (await Promise.all([postgres.stop(), mariadb?.stop(), redis?.stop(), s3.stop()]))
+  const stop = async () => void (await Promise.all([postgres.stop(), mariadb?.stop(), redis?.stop(), mqtt?.stop(), s3.stop()]))
   if (skipped.length > 0 && process.env['REQUIRE_SERVICES'] === '1') {
     await stop()
     throw new Error(skipped.join('; '))
@@ -53,6 +57,7 @@ export default async function services(project: TestProject): Promise<() => Prom
   project.provide('postgres', postgres.url)
   project.provide('mariadb', mariadb?.url ?? null)
   project.provide('redis', redis?.url ?? null)
+  project.provide('mqtt', mqtt?.url ?? null)
   project.provide('chromium', chromium)
   const { endpoint, accessKeyId, secretAccessKey, faithful, sendsEvents } = s3
   project.provide('s3', { endpoint, accessKeyId, secretAccessKey, faithful, sendsEvents })
@@ -93,6 +98,13 @@ async function chooseRedis(): Promise<Server | null> {
   if (!(await containersWork())) return redisInstalled() ? { name: 'a throw-away Redis', ...(await startRedis()) } : null
   const container = await new GenericContainer('redis:8-alpine').withExposedPorts(6379).start()
   return { name: 'Redis in a container', url: `redis://${container.getHost()}:${container.getMappedPort(6379)}`, stop: () => container.stop() }
+}
+
+/** The broker at `MQTT_URL`, else a throw-away one where Mosquitto is installed, else none. */
+async function chooseMqtt(): Promise<Server | null> {
+  const given = process.env['MQTT_URL']
+  if (given) return { name: 'MQTT at MQTT_URL', url: given, stop: async () => undefined }
+  return mosquittoInstalled() ? { name: 'a throw-away Mosquitto', ...(await startMosquitto()) } : null
 }
 
 /** The Chromium on the PATH, as Debian installs it. */

@@ -1,0 +1,293 @@
+import 'reflect-metadata'
+import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
+import { Aedes } from 'aedes'
+import { Redis } from 'ioredis'
+import mqtt from 'mqtt'
+import { DataSource, Entity, type EntityManager, PrimaryColumn } from 'typeorm'
+import { describe, expect, inject, it, onTestFinished, vi } from 'vitest'
+import {
+  type Attached,
+  Attachment,
+  type Attachments,
+  type BackgroundAdapter,
+  inlineBackground,
+  memoryNotifier,
+  memoryStorage,
+  mqttNotifier,
+  type Notifier,
+  postgresNotifier,
+  redisNotifier,
+  type Signal,
+  type State,
+  type Storage,
+} from '../src'
+import { sqlite } from './support/databases'
+import { type Line, line } from './support/line'
+import { jpeg } from './support/pictures'
+import { newDatabase, world } from './support/world'
+
+@Entity()
+class Photo {
+  @PrimaryColumn('text') id!: string
+  @Attachment({ styles: { thumb: '20x20#' }, accept: ['image/*'] }) file!: Attached<'thumb'>
+}
+
+/** What a notifier needs, and the line to its server. */
+interface Way {
+  /** Of a process of its own. */
+  notifier(): Notifier
+  readonly line?: Line
+}
+
+async function lineTo(address: string): Promise<Line> {
+  const { hostname, port } = new URL(address)
+  return line(hostname, Number(port))
+}
+
+const ways: Record<string, { there: boolean; begin(database: string): Promise<Way> }> = {
+  memory: {
+    there: true,
+    async begin() {
+      const one = memoryNotifier()
+      return { notifier: () => one }
+    },
+  },
+  PostgreSQL: {
+    there: true,
+    async begin(database) {
+      const wire = await lineTo(database)
+      const connection = database.replace(/:\d+\//, `:${wire.port}/`)
+      return { line: wire, notifier: () => postgresNotifier({ connection }) }
+    },
+  },
+  Redis: {
+    there: inject('redis') !== null,
+    async begin() {
+      const wire = await lineTo(inject('redis') as string)
+      const channel = `test-${Math.random()}`
+      return {
+        line: wire,
+        notifier() {
+          const client = new Redis(wire.port, '127.0.0.1', { retryStrategy: () => 20 })
+          client.on('error', () => undefined)
+          onTestFinished(() => client.disconnect())
+          return redisNotifier({ client, channel })
+        },
+      }
+    },
+  },
+  Mosquitto: {
+    there: inject('mqtt') !== null,
+    begin: () => overMqtt(inject('mqtt') as string),
+  },
+  'aedes in this process': {
+    there: true,
+    async begin() {
+      const broker = await Aedes.createBroker()
+      const server = createServer(broker.handle)
+      await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+      onTestFinished(async () => {
+        await new Promise<void>((closed) => broker.close(closed))
+        server.close()
+      })
+      return overMqtt(`mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    },
+  },
+}
+
+async function overMqtt(url: string): Promise<Way> {
+  const wire = await lineTo(url)
+  const prefix = `test/${Math.random()}`
+  return {
+    line: wire,
+    notifier() {
+      const client = mqtt.connect(`mqtt://127.0.0.1:${wire.port}`, { reconnectPeriod: 20 })
+      client.on('error', () => undefined)
+      onTestFinished(() => client.endAsync(true))
+      return mqttNotifier({ client, prefix })
+    },
+  }
+}
+
+interface Side {
+  readonly attachments: Attachments
+  readonly dataSource: DataSource
+  readonly signals: Signal[]
+}
+
+const states: readonly State[] = ['attached', 'processing', 'progress', 'processed', 'failed', 'removed']
+
+/** Takes jobs and does none. */
+const nobody: BackgroundAdapter = { enqueue: async () => undefined }
+
+/** Where the files of a test lie, for all of its processes. */
+const shared = new Map<string, { staging: Storage; storage: Storage }>()
+
+/** One of several processes, as far as the library can tell. */
+async function side(url: string, notifier: Notifier, background: BackgroundAdapter = inlineBackground()): Promise<Side> {
+  const storages = shared.get(url) ?? { staging: memoryStorage(), storage: memoryStorage({ publicUrl: 'https://files.test' }) }
+  shared.set(url, storages)
+  const dataSource = await new DataSource({ type: 'postgres', url, entities: [Photo], synchronize: true }).initialize()
+  onTestFinished(() => dataSource.destroy())
+  const { attachments } = await world([Photo], { dataSource, notifier, background, ...storages })
+  const signals: Signal[] = []
+  return { attachments, dataSource, signals }
+}
+
+function listen({ attachments, signals }: Side): void {
+  for (const state of states) attachments.events.on(state, (signal) => signals.push(signal))
+}
+
+async function save({ attachments, dataSource }: Side, id: string): Promise<Photo> {
+  const photo = Object.assign(new Photo(), { id })
+  await attachments.attach(photo, 'file', await jpeg(40, 40))
+  await dataSource.manager.save(photo)
+  return photo
+}
+
+/** Saves until the other side has heard of one: it listens from then on. */
+async function untilHeard(from: Side, to: Side): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const { id } = await save(from, `probe ${Math.random()}`)
+      await vi.waitFor(() => expect(to.signals.map((signal) => signal.id['id'])).toContain(id), { timeout: 200, interval: 10 })
+    },
+    { timeout: 15_000, interval: 10 },
+  )
+}
+
+for (const [name, { there, begin }] of Object.entries(ways)) {
+  describe.skipIf(!there)(name, () => {
+    it('another process hears what happened, in its order, and nobody hears himself', async () => {
+      const url = await newDatabase()
+      const { notifier } = await begin(url)
+      const web = await side(url, notifier())
+      const page = await side(url, notifier())
+      listen(page)
+      listen(web)
+      await untilHeard(web, page)
+      for (const { signals } of [web, page]) signals.length = 0
+      const photo = await save(web, 'one')
+      await web.dataSource.manager.remove(photo)
+      const told = ['attached', 'processing', 'progress', 'progress', 'processed', 'removed']
+      await vi.waitFor(() => expect(page.signals.filter(({ id }) => id['id'] === 'one').map(({ state }) => state)).toEqual(told))
+      expect(page.signals).toEqual(
+        expect.arrayContaining([
+          { entity: 'Photo', id: { id: 'one' }, attachment: 'file', version: photo.file.version ?? expect.any(String), state: 'attached' },
+        ]),
+      )
+      expect(web.signals.map(({ state }) => state)).toEqual(told)
+    })
+
+    it('ready() hears what another process does', async () => {
+      const url = await newDatabase()
+      const { notifier } = await begin(url)
+      const [web, worker] = [await side(url, notifier(), nobody), await side(url, notifier())]
+      listen(web)
+      await untilHeard(worker, web)
+      const photo = await save(web, 'one')
+      const shown = photo.file.ready('thumb')
+      // the only job is what this finds, and only a signal can tell before the next look, which is half a minute off
+      expect(await worker.attachments.requeueLost({ olderThan: -1000 })).toBe(1)
+      expect((await shown).url('thumb')).toMatch(/thumb/)
+    })
+
+    it.skipIf(name === 'memory')('what was missed while the server was away is looked for when it is back', async () => {
+      const url = await newDatabase()
+      const { notifier, line } = await begin(url)
+      const [web, worker] = [await side(url, notifier(), nobody), await side(url, memoryNotifier())]
+      listen(web)
+      const photo = await save(web, 'one')
+      const looked = vi.fn()
+      const shown = photo.file.ready('thumb').finally(looked)
+      await line?.cut()
+      // told to nobody
+      expect(await worker.attachments.requeueLost({ olderThan: -1000 })).toBe(1)
+      expect(looked).not.toHaveBeenCalled()
+      await line?.mend()
+      expect((await shown).processing).toBe(false)
+    })
+
+    it.skipIf(name === 'memory')('a server that is away keeps nobody from saving', async () => {
+      const url = await newDatabase()
+      const { notifier, line } = await begin(url)
+      const web = await side(url, notifier())
+      listen(web)
+      await line?.cut()
+      const photo = await save(web, 'one')
+      expect(photo.file.processing).toBe(false)
+      expect(web.signals.at(-1)).toMatchObject({ state: 'processed' })
+    })
+  })
+}
+
+describe('PostgreSQL tells with the transaction', () => {
+  it('what was rolled back, be it to a savepoint, is told to nobody', async () => {
+    const url = await newDatabase()
+    const [web, page] = [await side(url, postgresNotifier({ connection: url })), await side(url, postgresNotifier({ connection: url }))]
+    listen(page)
+    await untilHeard(web, page)
+    page.signals.length = 0
+    const attach = async (manager: EntityManager, id: string) => {
+      const photo = Object.assign(new Photo(), { id })
+      await web.attachments.attach(photo, 'file', await jpeg(40, 40))
+      await manager.save(photo)
+    }
+    const undone = new Error('undone')
+    await expect(
+      web.dataSource.transaction(async (manager) => {
+        await attach(manager, 'all')
+        throw undone
+      }),
+    ).rejects.toBe(undone)
+    await web.dataSource.transaction(async (manager) => {
+      await attach(manager, 'outer')
+      const inner = manager.transaction(async (nested) => {
+        await attach(nested, 'inner')
+        throw undone
+      })
+      await expect(inner).rejects.toBe(undone)
+    })
+    await vi.waitFor(() => expect(page.signals.at(-1)).toMatchObject({ id: { id: 'outer' }, state: 'processed' }))
+    expect(new Set(page.signals.map(({ id }) => id['id']))).toEqual(new Set(['outer']))
+  })
+
+  it('whoever hears that a file is processed finds it so', async () => {
+    const url = await newDatabase()
+    const [web, page] = [await side(url, postgresNotifier({ connection: url })), await side(url, postgresNotifier({ connection: url }))]
+    const found: unknown[] = []
+    page.attachments.events.on('processed', ({ id }) => {
+      found.push(page.dataSource.manager.findOneBy(Photo, { id: id['id'] as string }).then((photo) => photo?.file.processing))
+    })
+    listen(page)
+    await untilHeard(web, page)
+    for (let n = 0; n < 10; n++) await save(web, `${n}`)
+    await vi.waitFor(() => expect(found.length).toBeGreaterThan(10))
+    expect(new Set(await Promise.all(found))).toEqual(new Set([false]))
+  })
+
+  it('an id that is too long for a payload is left out', async () => {
+    const url = await newDatabase()
+    const [web, page] = [await side(url, postgresNotifier({ connection: url })), await side(url, postgresNotifier({ connection: url }))]
+    listen(page)
+    await untilHeard(web, page)
+    const { file } = await save(web, 'long '.repeat(2_000))
+    await vi.waitFor(() => expect(page.signals.at(-1)).toMatchObject({ version: file.version, id: {}, state: 'processed' }))
+  })
+
+  it('another kind of database is refused by connect()', async () => {
+    const refused = world([Photo], { on: sqlite, notifier: postgresNotifier({ connection: 'postgres://nowhere' }) })
+    await expect(refused).rejects.toMatchObject({ name: 'UsageError', code: 'wrong_database' })
+  })
+})
+
+it('an MQTT broker that stays away is waited for with a thousand messages, and no more', async () => {
+  const client = mqtt.connect('mqtt://127.0.0.1:1', { reconnectPeriod: 60_000 })
+  client.on('error', () => undefined)
+  onTestFinished(() => client.endAsync(true))
+  const notifier = mqttNotifier({ client })
+  const message = { entity: 'Photo', id: {}, attachment: 'file', version: 'v', state: 'attached', from: 'here' } as const
+  for (let n = 0; n < 1_000; n++) notifier.notify(message, async () => undefined).catch(() => undefined)
+  await expect(notifier.notify(message, async () => undefined)).rejects.toThrow('1000 messages wait')
+})
