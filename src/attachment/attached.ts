@@ -8,7 +8,7 @@ import { type Choice, choiceOf } from './choice'
 import { type PictureOptions, pictureOf, type SrcsetOptions, srcsetOf } from './picture'
 import { placeholderUrl } from './placeholder'
 import { type News, type ReadyOptions, untilReady } from './ready'
-import { type AttachmentRecord, type Failure, type Meta, type StyleRecord, templateContext } from './record'
+import { type Failure, type FileFacts, type Meta, type StyleRecord, templateContext } from './record'
 
 declare const styleNames: unique symbol
 
@@ -75,15 +75,16 @@ export class Attached<S extends string = never> {
   }
 
   /**
-   * Where a browser finds the style: once it is made, its own URL; until then `processingUrl`, else `defaultUrl`, else
-   * the original's. Null when there is nothing to show. Throws a `UsageError` for a style that is not declared.
+   * Where a browser finds the style: once it is made, its own URL; until then that of the file which this one has replaced, where the
+   * attachment is declared so, else `processingUrl`, else `defaultUrl`, else the original's. Null when there is nothing to show. Throws
+   * a `UsageError` for a style that is not declared.
    */
   url(style: S | 'original' = 'original'): string | null {
-    const record = recordOf(this, style)
-    const own = record && ownUrl(this, style, record)
-    if (own || record?.written) return own ?? null
-    const original = this.meta?.styles['original']
-    return fallbackFor(this, style, record) ?? (record && original ? ownUrl(this, 'original', original) : null)
+    const sight = sightOf(this, style)
+    const own = sight && urlOf(this, style, sight)
+    if (own || sight?.record.written) return own ?? null
+    const original = sightOf(this, 'original')
+    return fallbackFor(this, style, sight?.record) ?? (sight && original ? urlOf(this, 'original', original) : null)
   }
 
   /** The style's key in its storage, planned or written; null without a file. */
@@ -93,7 +94,7 @@ export class Attached<S extends string = never> {
 
   /**
    * A URL that works for `expiresIn` seconds (default 3600), for files that are not public, be it in the storage or in the staging.
-   * What is not made yet answers as by `url()`: `processingUrl`, else `defaultUrl`, else the original's, signed.
+   * What is not made yet answers as by `url()`: `processingUrl`, else `defaultUrl`, else the original's, signed; or the replaced file's.
    *
    * @param fileName asks the browser to save the file, under this name
    * @param stable gives the same URL for a while, so that browsers and CDNs cache what is behind it. From `s3Storage` it changes
@@ -104,12 +105,12 @@ export class Attached<S extends string = never> {
     style: S | 'original' = 'original',
     { expiresIn = 3600, fileName, stable }: { expiresIn?: number; fileName?: string; stable?: boolean } = {},
   ): Promise<string | null> {
-    const record = recordOf(this, style)
     const options = { expiresIn, fileName, stable }
-    const own = record && (await signedUrlOf(this, record, options))
-    if (own || record?.written) return own ?? null
-    const original = this.meta?.styles['original']
-    return fallbackFor(this, style, record) ?? (record && original ? signedUrlOf(this, original, options) : null)
+    const sight = sightOf(this, style)
+    const own = sight && (await signedUrlOf(this, sight, options))
+    if (own || sight?.record.written) return own ?? null
+    const original = sightOf(this, 'original')
+    return fallbackFor(this, style, sight?.record) ?? (sight && original ? signedUrlOf(this, original, options) : null)
   }
 
   /** The signed URLs of all styles, by name, as `signedUrl()` gives each: for `picture()`, or the answer of an API. The original is not among them. */
@@ -145,7 +146,8 @@ export class Attached<S extends string = never> {
   picture(options: PictureOptions<S>): string {
     const thumbhash = thumbhashOf(this)
     const instead = this.present && !this.error ? this.placeholder() : fallbackFor(this, 'original', undefined)
-    const behind = thumbhash && isOpaque(thumbhash) ? this.placeholder() : null
+    // which is not that of a picture that is shown in its place
+    const behind = thumbhash && isOpaque(thumbhash) && !this.meta?.shown ? this.placeholder() : null
     return pictureOf(chosen(this, options), { instead, behind }, options, urlsFor(this, options))
   }
 
@@ -224,7 +226,8 @@ export function attachmentOf(value: AnyAttached): { definition: Definition; surr
 /** The names of all styles: as they are declared, or where a function does that, those of this file. */
 function stylesOf<S extends string>(value: Attached<S>): S[] {
   const { styleNames } = attachmentOf(value).definition
-  return (styleNames ?? Object.keys(value.meta?.styles ?? {}).filter((name) => name !== 'original')) as S[]
+  const known = { ...value.meta?.shown?.styles, ...value.meta?.styles }
+  return (styleNames ?? Object.keys(known).filter((name) => name !== 'original')) as S[]
 }
 
 function thumbhashOf({ meta }: AnyAttached): Uint8Array | undefined {
@@ -234,15 +237,16 @@ function thumbhashOf({ meta }: AnyAttached): Uint8Array | undefined {
 /** What a page may choose from. */
 function chosen<S extends string>(value: Attached<S>, { styles }: SrcsetOptions<S>): Choice | null {
   for (const style of styles ?? []) recordOf(value, style)
-  return choiceOf({ ...value.meta?.next, ...value.meta?.styles }, styles, !value.processing)
+  const { shown, next, styles: own } = value.meta ?? {}
+  return shown ? choiceOf(shown.styles, styles, true) : choiceOf({ ...next, ...own }, styles, !value.processing)
 }
 
 /** The URLs of styles that are in the storage. */
 function urlsFor<S extends string>(value: Attached<S>, { urls }: SrcsetOptions<S>): (name: string) => string {
   const { definition, surroundings } = attachmentOf(value)
   return (name) => {
-    const record = recordOf(value, name)
-    const url = urls ? urls[name] : record && ownUrl(value, name, record)
+    const sight = sightOf(value, name)
+    const url = urls ? urls[name] : sight && urlOf(value, name, sight)
     if (url) return url
     const cure = urls
       ? `urls has none for '${name}': give those of signedUrls(), or styles that it has`
@@ -259,22 +263,37 @@ function recordOf(value: AnyAttached, style: string): StyleRecord | undefined {
   return record
 }
 
-/** The URL of exactly this style, if it has one now. */
-function ownUrl(value: AnyAttached, style: string, { key, written, staged, awaited }: StyleRecord): string | null {
-  const { definition, surroundings } = attachmentOf(value)
-  if (!written) return staged === undefined || awaited ? null : surroundings.staging.url(staged)
-  if (!definition.url) return surroundings.storage(value.meta?.storage).url(key)
-  return definition.url.render({ ...contextOf(value, style), key }, encodeKey)
+/** A style of the file that is shown. */
+interface Sight {
+  readonly file: FileFacts
+  readonly record: StyleRecord
 }
 
-/** The signed URL of exactly this style, if it has one now. */
-async function signedUrlOf(value: AnyAttached, { key, written, staged, awaited }: StyleRecord, options: SignedUrlOptions): Promise<string | null> {
+/** What is shown as a style: until a file that has replaced another is ready, that is the other, as far as it has this style. */
+function sightOf(value: AnyAttached, style: string): Sight | undefined {
+  const record = recordOf(value, style)
+  const { shown, id = '' } = value.meta ?? {}
+  const earlier = shown && Object.hasOwn(shown.styles, style) ? shown.styles[style] : undefined
+  if (!shown || !earlier) return record && { file: value as FileFacts, record }
+  const { storage, styles, attachedAt, ...facts } = shown
+  return { file: { ...facts, updatedAt: new Date(attachedAt), meta: { id, storage, styles } }, record: earlier }
+}
+
+function urlOf(value: AnyAttached, style: string, { file, record: { key, written, staged, awaited } }: Sight): string | null {
+  const { definition, surroundings } = attachmentOf(value)
+  if (!written) return staged === undefined || awaited ? null : surroundings.staging.url(staged)
+  if (!definition.url) return surroundings.storage(file.meta.storage).url(key)
+  return definition.url.render({ ...contextOf(value, style, file), key }, encodeKey)
+}
+
+async function signedUrlOf(value: AnyAttached, { file, record }: Sight, options: SignedUrlOptions): Promise<string | null> {
+  const { key, written, staged, awaited } = record
   const { definition, surroundings } = attachmentOf(value)
   if (!written) {
     const { staging } = surroundings
     return staged === undefined || awaited ? null : (staging.signedUrl?.(staged, options) ?? staging.url(staged))
   }
-  const storage = surroundings.storage(value.meta?.storage)
+  const storage = surroundings.storage(file.meta.storage)
   if (storage.signedUrl) return storage.signedUrl(key, options)
   throw new UsageError(
     'no_signed_urls',
@@ -285,14 +304,14 @@ async function signedUrlOf(value: AnyAttached, { key, written, staged, awaited }
 /** What is shown instead of a style that is not there. */
 function fallbackFor(value: AnyAttached, style: string, record: StyleRecord | undefined): string | null {
   const { definition } = attachmentOf(value)
-  const context = contextOf(value, style)
+  const context = contextOf(value, style, value.meta ? (value as FileFacts) : null)
   // a style that this file has none of will not come: there is nothing to wait for
   const processing = value.processing && record ? definition.processingUrl(style, value, context) : null
   return processing ?? definition.defaultUrl(style, value, context)
 }
 
-/** What a template may ask about a style of a value. */
-function contextOf(value: AnyAttached, style: string): TemplateContext {
+/** What a template may ask about a style of a file. */
+function contextOf(value: AnyAttached, style: string, file: FileFacts | null): TemplateContext {
   const { definition, surroundings } = attachmentOf(value)
-  return templateContext(surroundings.entity, definition.property, style, value.meta ? (value as AttachmentRecord) : null)
+  return templateContext(surroundings.entity, definition.property, style, file)
 }

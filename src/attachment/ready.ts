@@ -62,7 +62,7 @@ function isReady(record: AttachmentRecord | null, style: string, name: string): 
   if (!record) throw new UsageError('file_gone', `the file of ${name} was not saved yet, or another has taken its place: load the entity again`)
   const { meta, error, processing } = record
   const found = meta.next?.[style] ?? meta.styles[style]
-  if (found?.written) return true
+  if (found?.written && !meta.shown) return true
   if (error) throw new ProcessingError(error.code, `'${style}' of ${name} could not be made: ${error.message}`)
   if (found && processing) return false
   throw new UsageError('not_ready', `the file of ${name} has no style '${style}', and will have none: reprocess() makes it`)

@@ -44,6 +44,8 @@ export interface Meta {
   readonly storage: string
   /** The row's primary key as templates print it. */
   readonly id: string
+  /** When it was attached, in ISO 8601. Into the column TypeORM writes a successor's moment before anybody reads what it replaces. */
+  readonly attachedAt?: string
   readonly styles: Styles
   /** What the picture looks like, in base64: from when a job has decoded it. */
   readonly thumbhash?: string
@@ -51,6 +53,8 @@ export interface Meta {
   readonly next?: Styles
   /** Replaced files that are still to be deleted: by this version's job, once its own are safe. */
   readonly previous?: readonly VersionFiles[]
+  /** One of them, or one that is kept, which is shown until this version is ready. */
+  readonly shown?: ShownFile
   /** Versions that the row held before, the latest first: a process that has attached one of them and is late cannot bring it back. */
   readonly earlier?: readonly string[]
   /** How many attempts of this version's job have begun, and not come to an end. */
@@ -59,6 +63,14 @@ export interface Meta {
   readonly area?: StagedAt
   /** Since when its job has come only to workers that do not see that, in ISO 8601, and how often. */
   readonly elsewhere?: { readonly since: string; readonly times: number }
+}
+
+/** A replaced file, as far as showing it takes. */
+export interface ShownFile extends Pick<AttachmentRecord, 'version' | 'fileName' | 'fingerprint'>, Pick<Meta, 'storage'> {
+  /** ISO 8601. */
+  readonly attachedAt: string
+  /** Those that are in the storage. */
+  readonly styles: Styles
 }
 
 /** By name. */
@@ -127,12 +139,29 @@ export function stagedKeys({ styles, next }: Pick<Meta, 'styles' | 'next'>): str
  * was finished, and may be shown until this version is.
  */
 export function referredKeys(record: AttachmentRecord | null | undefined): ReadonlySet<string> {
-  const files = record ? [...filesOf(record), ...(record.meta.previous ?? []).filter(({ unfinished }) => !unfinished)] : []
-  return new Set(files.flatMap(({ keys, staged }) => [...keys, ...staged]))
+  const { previous = [], shown } = record?.meta ?? {}
+  const files = record ? [...filesOf(record), ...previous.filter(({ unfinished }) => !unfinished)] : []
+  const shownKeys = Object.values(shown?.styles ?? {}).map(({ key }) => key)
+  return new Set([...files.flatMap(({ keys, staged }) => [...keys, ...staged]), ...shownKeys])
+}
+
+/** What a row shows while another file takes its place: of one that is not ready, what it shows itself. Undefined where that is nothing. */
+export function shownOf({ version, fileName, fingerprint, updatedAt, meta }: AttachmentRecord): ShownFile | undefined {
+  if (meta.shown) return meta.shown
+  const written = Object.entries(meta.styles).filter(([, style]) => style.written)
+  // a staged copy may be there for a moment still, and says nothing of what is shown
+  const styles = Object.fromEntries(written.map(([name, { staged: _, etag: __, ...style }]) => [name, style]))
+  const { storage, attachedAt = updatedAt.toISOString() } = meta
+  return written.length > 0 ? { version, fileName, fingerprint, attachedAt, storage, styles } : undefined
+}
+
+/** What templates and storages ask about a file. */
+export interface FileFacts extends Pick<AttachmentRecord, 'version' | 'fileName' | 'fingerprint' | 'updatedAt'> {
+  readonly meta: Pick<Meta, 'id' | 'storage' | 'styles' | 'next'>
 }
 
 /** What a template may ask about one style of a file; without a file, only what the declaration says. */
-export function templateContext(entity: string, attachment: string, style: string, record: AttachmentRecord | null): TemplateContext {
+export function templateContext(entity: string, attachment: string, style: string, record: FileFacts | null): TemplateContext {
   if (!record) return { entity, attachment, style }
   const { fileName, version, fingerprint, updatedAt, meta } = record
   const { contentType, style: declared, version: own } = meta.styles[style] ?? meta.next?.[style] ?? {}

@@ -47,6 +47,8 @@ export interface Definition {
   readonly url: Template<TemplateContext> | null
   readonly defaultUrl: ResolvedFallback
   readonly processingUrl: ResolvedFallback
+  /** Whether a replaced file is shown until its successor is ready. */
+  readonly showsPrevious: boolean
   /** The storage's name; undefined for the first. */
   readonly storage: string | undefined
   readonly processor: Processor
@@ -119,6 +121,11 @@ export function define(entity: string, property: string, options: AttachmentOpti
   const unknown = fixed && waiting?.find((name) => !fixed.some((style) => style.name === name))
   if (unknown) fail('unknown_style', `processInBackground names the style '${unknown}', which is not declared`)
 
+  const whileProcessing = options.whileProcessing ?? defaults.whileProcessing
+  if (!['placeholder', 'previous'].includes(whileProcessing)) {
+    fail('bad_option', `whileProcessing must be 'placeholder' or 'previous', not ${JSON.stringify(whileProcessing)}`)
+  }
+
   for (const option of ['keepOldFiles', 'preserveFiles'] as const) {
     if (!['boolean', 'undefined'].includes(typeof options[option])) fail('bad_option', `${option} must be true or false`)
   }
@@ -139,6 +146,7 @@ export function define(entity: string, property: string, options: AttachmentOpti
     url,
     defaultUrl: fallback('defaultUrl'),
     processingUrl: fallback('processingUrl'),
+    showsPrevious: whileProcessing === 'previous',
     storage: options.storage,
     processor: chain(options.processors ?? [imageProcessor()]),
     columns,

@@ -64,6 +64,11 @@ export interface AttachmentOptions<S extends string> {
   /** Shown while a style is not made. Default: `defaultUrl`. */
   processingUrl?: Fallback<NoInfer<S>>
   /**
+   * What is shown of a file that has replaced another, until all of it is ready: `'placeholder'` (the default), which is `processingUrl`
+   * and so on as for a first file; or `'previous'`, the one that it has replaced.
+   */
+  whileProcessing?: 'placeholder' | 'previous'
+  /**
    * When styles are made and files move to the storage. `true` (the default): later, by the background adapter; an object says
    * more about that. `false`: right after the commit.
    */
@@ -100,6 +105,7 @@ export const optionNames = [
   'url',
   'defaultUrl',
   'processingUrl',
+  'whileProcessing',
   'processInBackground',
   'keepOldFiles',
   'preserveFiles',
@@ -116,4 +122,5 @@ export const defaults = {
   path: ':class/:attachment/:id_partition/:version/:style/:filename',
   hashData: ':class/:attachment/:id/:style/:updated_at',
   processInBackground: true,
+  whileProcessing: 'placeholder',
 } as const

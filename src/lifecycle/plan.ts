@@ -1,4 +1,4 @@
-import { type AttachmentRecord, newVersion, type StyleRecord, type Styles, stagedKeys, templateContext } from '../attachment/record'
+import { type AttachmentRecord, newVersion, type StyleRecord, type Styles, shownOf, stagedKeys, templateContext } from '../attachment/record'
 import type { AttachmentRef } from '../attachment/rows'
 import type { ProcessJob, RowRef } from '../background/job'
 import type { Definition } from '../definition/definition'
@@ -16,17 +16,18 @@ export interface Place {
 
 /**
  * A received file, as its row is to say it: with the keys, which need the row's id. What the row held before moves
- * along, so that no crash can forget to delete it.
+ * along, so that no crash can forget to delete it, nor to show it meanwhile.
  */
 export function planRow(place: Place, file: AttachmentRecord, before: AttachmentRecord | null, now: Date): AttachmentRecord {
   const { definition, storage, ref } = place
   const withId = { ...file, meta: { ...file.meta, storage, id: printedId(ref.id) } }
   const styles = withKeys(place, withId, withId.meta.styles)
   const previous = before ? leftFiles(before, definition.keepsFiles !== 'never') : []
+  const shown = before && definition.showsPrevious ? shownOf(before) : undefined
   const awaited = file.meta.styles['original']?.awaited
-  const earlier = before ? { earlier: earlierOf(before) } : {}
   const due = awaited ? new Date(awaited) : new Date(now.getTime() + definition.carried.delay)
-  return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...earlier, ...(previous.length > 0 && { previous }) } }
+  const replaced = { ...(previous.length > 0 && { previous }), ...(shown && { shown }), ...(before && { earlier: earlierOf(before) }) }
+  return { ...file, attemptedAt: due, meta: { ...withId.meta, styles, ...replaced } }
 }
 
 /**

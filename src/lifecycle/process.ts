@@ -60,7 +60,7 @@ export async function processFile(ref: AttachmentRef, row: FencedRow, ports: Por
   }
   let ended: readonly VersionFiles[] = []
   await row.change((now) => {
-    const { previous = [], begun: _, area: __, ...rest } = withResults(now.meta)
+    const { previous = [], shown: _, begun: __, area: ___, ...rest } = withResults(now.meta)
     const open = new Set(previous.flatMap(({ version, unfinished }) => (unfinished ? [version] : [])))
     ended = previous.filter(({ version }) => !open.has(version))
     return { processing: false, error: null, attemptedAt: null, meta: { ...rest, styles: unstaged(rest.styles) } }
@@ -121,8 +121,8 @@ async function deletePrevious(ref: AttachmentRef, previous: readonly VersionFile
   await deleteFiles(ref, previous, ports)
 }
 
-/** Styles that were made anew take the place of those before, which are left to be deleted. */
-function withoutNext({ next = {}, previous = [], ...meta }: Meta, version: string): Meta {
+/** Styles that were made anew take the place of those before, which are left to be deleted; and nothing earlier is shown any more. */
+function withoutNext({ next = {}, previous = [], shown: _, ...meta }: Meta, version: string): Meta {
   const keys = Object.keys(next).flatMap((name) => meta.styles[name]?.key ?? [])
   const replaced = keys.length > 0 ? [{ version, storage: meta.storage, keys, staged: [] }] : []
   return { ...meta, styles: { ...meta.styles, ...next }, previous: [...previous, ...replaced] }

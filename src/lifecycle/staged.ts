@@ -45,16 +45,17 @@ export function columnsOf(file: StagedFile, wanted: readonly Style[], definition
   const staged = stagedOriginal(entity, definition.property, version)
   const original = { key: '', contentType, written: false, staged, ...(etag !== undefined && { etag }), size, width, height }
   const styles = { original, ...Object.fromEntries(wanted.map((style) => [style.name, plannedStyle(style, definition, contentType)])) }
+  const now = new Date()
   return {
     fileName,
     contentType,
     fileSize: size,
-    updatedAt: new Date(),
+    updatedAt: now,
     fingerprint,
     version,
     processing: true,
     attemptedAt: null,
     error: null,
-    meta: { storage: definition.storage ?? '', id: '', styles, ...(here && { area: here }) },
+    meta: { storage: definition.storage ?? '', id: '', attachedAt: now.toISOString(), styles, ...(here && { area: here }) },
   }
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 
 // npm run bench [-- --quick]: every part, each in a process of its own
 
-const parts = ['styles', 'save', 'worker', 'reading', 'memory', 'growth', 'queue', 'path', 'cold', 'direct']
+const parts = ['styles', 'save', 'worker', 'reading', 'memory', 'growth', 'queue', 'path', 'cold', 'direct', 'push']
 
 /** Runs one part, with the options that were given to all. Whether it came to its end. */
 function run(part: string): Promise<boolean> {

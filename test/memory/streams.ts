@@ -4,11 +4,17 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Held } from './streams-child'
 
-// npm run memory:streams: what a thousand pages cost that watch a file and hear nothing, beside a thousand responses that are just open
+/** What so many streams take. Bytes. */
+export interface StreamMemory {
+  /** On the heap and beside it. */
+  readonly heap: number
+  readonly resident: number
+  /** On the heap, when all have gone. */
+  readonly left: number
+}
 
-const pages = 1_000
-
-async function measured(kind: 'bare' | 'watching'): Promise<void> {
+/** What pages cost that watch a file each and hear nothing, or responses that are just open. */
+export async function streamMemory(kind: 'bare' | 'watching', pages: number): Promise<StreamMemory> {
   const child = fork(join(__dirname, 'streams-child.ts'), [`${pages}`, kind], { execArgv: ['--expose-gc', '--import', 'tsx'] })
   const [{ port, tokens }] = (await once(child, 'message')) as [{ port: number; tokens: string[] }]
   const held = async (): Promise<Held> => {
@@ -19,13 +25,11 @@ async function measured(kind: 'bare' | 'watching'): Promise<void> {
   const first = await open(port, tokens[0] as string)
   const before = await held()
   const sockets = await Promise.all(tokens.slice(1).map((token) => open(port, token)))
-  const with1000 = await held()
+  const during = await held()
   for (const socket of [first, ...sockets]) socket.destroy()
   const after = await held()
-  const each = (field: keyof Held) => `${((with1000[field] - before[field]) / 1024 / (pages - 1)).toFixed(1)} KiB`
-  const left = ((after.heap - before.heap) / 2 ** 20).toFixed(1)
-  console.log(`${kind}: each stream ${each('heap')} on the heap, ${each('resident')} resident; ${left} MiB on the heap are left when all have gone`)
   child.disconnect()
+  return { heap: during.heap - before.heap, resident: during.resident - before.resident, left: after.heap - before.heap }
 }
 
 /** A page that has heard how its file is. */
@@ -43,10 +47,3 @@ async function open(port: number, token: string): Promise<Socket> {
 async function* onData(socket: Socket): AsyncGenerator<[string]> {
   for (;;) yield (await once(socket, 'data')) as [string]
 }
-
-async function main(): Promise<void> {
-  await measured('bare')
-  await measured('watching')
-}
-
-main()

@@ -38,7 +38,7 @@ async function inventory(place: Place, { dataSource, storage }: OpenPlace): Prom
   return { people: await dataSource.getRepository(Person).find({ order: { id: 'ASC' } }), stored, staged: await filesIn(place.staging) }
 }
 
-/** At any moment: what a row says is in the storage is there, and the original can be read byte for byte. */
+/** At any moment: what a row says is in the storage, or shows of the file before, is there, and the original can be read byte for byte. */
 export async function checkOriginals(place: Place, open: OpenPlace): Promise<Findings> {
   const found = noFindings()
   const { people, stored } = await inventory(place, open)
@@ -46,6 +46,9 @@ export async function checkOriginals(place: Place, open: OpenPlace): Promise<Fin
     const { original, ...styles } = (value.meta?.styles ?? {}) as Record<string, StyleRecord>
     for (const [name, style] of Object.entries(styles)) {
       if (style.written && stored.get(style.key) !== style.size) found.violations.push(`${who}: ${name} is said to be written, and is not there`)
+    }
+    for (const [name, { key, size }] of Object.entries(value.meta?.shown?.styles ?? {})) {
+      if (stored.get(key) !== size) found.violations.push(`${who}: ${name} of the file before is shown, and is not there`)
     }
     await checkOriginal(who, value, original as StyleRecord, open, found)
   }
@@ -69,7 +72,7 @@ export async function checkSettled(place: Place, open: OpenPlace): Promise<Findi
       for (const style of Object.values(styles)) referred.add(style.staged ?? '').add(style.written ? style.key : '')
       continue
     }
-    if (meta?.next || meta?.previous) violations.push(`${who}: something is left to be done`)
+    if (meta?.next || meta?.previous || meta?.shown) violations.push(`${who}: something is left to be done`)
     if (value.attemptedAt) violations.push(`${who}: is done, and says when it was last attempted`)
     if (Object.keys(styles).sort().join() !== stylesOf[property].join()) violations.push(`${who}: has the styles ${Object.keys(styles)}`)
     for (const [name, style] of Object.entries(styles)) {

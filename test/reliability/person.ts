@@ -10,7 +10,11 @@ export class Person {
   @Column('text')
   name!: string
 
-  @Attachment({ styles: { large: '50x50>', medium: '30x30>', thumb: { geometry: '10x10#', format: 'webp' } }, accept: ['image/*'] })
+  @Attachment({
+    styles: { large: '50x50>', medium: '30x30>', thumb: { geometry: '10x10#', format: 'webp' } },
+    accept: ['image/*'],
+    whileProcessing: 'previous',
+  })
   avatar!: Attached<'large' | 'medium' | 'thumb'>
 
   @Attachment({ styles: { thumb: '10x10#' }, accept: ['image/*'], processInBackground: false })

@@ -184,14 +184,26 @@ export class Actions {
       if ('remove' in deed) {
         this.#keep(before, 'always')
         truth.delete(row)
+        this.world.shown.delete(row)
       } else if (!committed.has(deed.version)) {
         const text = attached.find(({ version }) => version === deed.version)?.text ?? null
         if (truth.get(row) !== text) this.#keep(before, 'replaced')
         truth.set(row, text)
+        if (text === null) this.world.shown.delete(row)
+        else if (before?.version !== deed.version) this.#show(row, before)
       }
     }
     database.commit(transaction)
     for (const record of database.rows.values()) if (record) this.world.saved.add(record.version)
+  }
+
+  /** What was replaced goes on being shown; of one that was not ready itself, what was shown meanwhile. */
+  #show(row: number, before: AttachmentRecord | null | undefined): void {
+    const { shown } = this.world
+    const styles = Object.values(before?.meta.styles ?? {})
+    const made = styles.filter(({ written }) => written).map(({ key }) => key)
+    const showsItself = made.length === styles.length && !before?.meta.shown
+    if (showsItself || !shown.get(row)?.length) shown.set(row, made)
   }
 
   #keep(before: AttachmentRecord | null | undefined, when: 'always' | 'replaced'): void {

@@ -14,7 +14,10 @@ export function checkMoment(world: World, violated: Violated): void {
     if (record === undefined || text === undefined) fail(record === undefined ? 'the row is gone' : 'the row should be gone')
     else if (record === null || text === null) {
       if (record !== text) fail(record === null ? 'I4: its file is gone' : 'I4: it has a file, and should have none')
-    } else checkRow(world, record, text, fail)
+    } else {
+      checkRow(world, record, text, fail)
+      checkShown(world, record, world.shown.get(id) ?? [], fail)
+    }
   }
 }
 
@@ -40,6 +43,17 @@ function checkRow({ storage, staging }: World, record: AttachmentRecord, text: s
     if (missing.length > 0) fail(`I1: it is done, and ${missing} are not made`)
     if (meta.next || meta.previous) fail('I5: it is done, and something is left to do')
   }
+}
+
+/** What was replaced is shown until all of its successor is there, or a moment longer: until a job has seen that. */
+function checkShown({ storage }: World, { meta, processing, error }: AttachmentRecord, expected: readonly string[], fail: Violated): void {
+  const keys = Object.values(meta.shown?.styles ?? {}).map(({ key }) => key)
+  const gone = keys.filter((key) => storage.held.get(key)?.body.toString() !== storage.everWritten.get(key))
+  if (gone.length > 0) fail(`I1: ${gone} of the file that it replaced is shown, and is gone`)
+  if (!processing && !error && meta.shown) fail('it is done, and shows the file that it replaced')
+  const ready = Object.values(meta.styles).every(({ written }) => written)
+  if (!(ready && !meta.shown) && keys.join() !== expected.join())
+    fail(`of the file that it replaced it shows ${keys.join() || 'nothing'}, not ${expected.join() || 'nothing'}`)
 }
 
 /** What must hold when nothing is left to do. */

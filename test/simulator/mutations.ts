@@ -84,7 +84,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a stale job leaves what it wrote',
     file: 'process.ts',
-    find: 'await deleteFiles(unreferred([{ ...job, staged: [] }], record), ports)',
+    find: 'await deleteFiles(ref, unreferred([{ ...job, staged: [] }], record), ports)',
     replace: '',
   },
   {
@@ -244,8 +244,32 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'styles that were made anew are shown before they are there',
     file: 'plan.ts',
-    find: 'meta: { ...rest, styles, next: { ...kept, ...withKeys(place, fresh, anew) }',
-    replace: 'meta: { ...rest, styles: { ...styles, ...withKeys(place, fresh, anew) }',
+    find: 'styles,\n      next: { ...kept, ...withKeys(place, fresh, anew) },',
+    replace: 'styles: { ...styles, ...withKeys(place, fresh, anew) },',
+  },
+  {
+    name: 'what was replaced is shown no more',
+    file: 'plan.ts',
+    find: 'const shown = before && definition.showsPrevious ? shownOf(before) : undefined',
+    replace: 'const shown: ReturnType<typeof shownOf> = undefined',
+  },
+  {
+    name: 'of several that were replaced, one is shown that was never ready',
+    file: 'plan.ts',
+    find: 'shownOf(before) : undefined',
+    replace: 'shownOf({ ...before, meta: { ...before.meta, shown: undefined } }) : undefined',
+  },
+  {
+    name: 'what was replaced is deleted while it is shown',
+    file: 'process.ts',
+    find: 'previous = [], shown: _, ...meta }: Meta',
+    replace: 'previous = [], ...meta }: Meta',
+  },
+  {
+    name: 'what was replaced is shown for ever, where it is kept',
+    file: 'process.ts',
+    find: 'const { previous = [], shown: _, begun',
+    replace: 'const { previous = [], begun',
   },
   {
     name: 'what a picture looks like is recorded in place of its styles',

@@ -62,6 +62,8 @@ export class World {
   readonly truth: Truth = new Map()
   /** Keys of files that options keep on purpose, and whether they were there when they were left. */
   readonly kept = new Map<string, boolean>()
+  /** By row, the keys of what has to be shown until its file is ready. */
+  readonly shown = new Map<number, readonly string[]>()
   /** Versions that were ever committed. */
   readonly saved = new Set<string>()
   readonly names: AttachmentName[] = [{ entity: 'User', attachment: 'avatar' }]
@@ -88,6 +90,7 @@ export class World {
       processors: [this.#processor()],
       keepOldFiles: setting.keeps === 'replaced',
       preserveFiles: setting.keeps === 'always',
+      whileProcessing: 'previous',
     })
     this.hosts = [this.#host('A'), this.#host('B')]
   }
