@@ -6,7 +6,7 @@ import type { Held } from './streams-child'
 
 /** What so many streams take. Bytes. */
 export interface StreamMemory {
-  /** On the heap and beside it. */
+  /** On the heap. */
   readonly heap: number
   readonly resident: number
   /** On the heap, when all have gone. */
