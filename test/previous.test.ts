@@ -83,7 +83,13 @@ describe('a replaced picture', () => {
     expect(urls(two)).toEqual(keys(two).map((key) => `https://files.test/${key}`))
     expect(seen).toEqual([...styles.map(() => ['write', urls(one)]), [`delete ${keys(one).sort()}`, urls(two)]])
     expect(held()).toEqual(keys(two).sort())
-    expect(two.meta).toEqual({ storage: 'default', id: String(poster.id), attachedAt: two.updatedAt?.toISOString(), styles: expect.anything() })
+    expect(two.meta).toEqual({
+      storage: 'default',
+      id: String(poster.id),
+      attachedAt: two.updatedAt?.toISOString(),
+      earlier: [one.version],
+      styles: expect.anything(),
+    })
     expect(await filesIn(staging)).toEqual([])
   })
 
