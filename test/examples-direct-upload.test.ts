@@ -1,7 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Locator, Page, Request } from 'playwright-core'
+import type { BrowserContextOptions, Locator, Page, Request } from 'playwright-core'
+import sharp from 'sharp'
 import { describe, expect, inject, it } from 'vitest'
+import { upload } from '../examples/demo/picture'
 import { freePort } from '../examples/services/throw-away'
 import { type App, deploy, serversFor } from './support/app'
 import { browserPages } from './support/browser'
@@ -24,7 +26,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
   const newPage = browserPages()
 
   /** The example with these of its processes, and its page. */
-  async function setUp(names: readonly string[], broker: Record<string, string> = {}) {
+  async function setUp(names: readonly string[], broker: Record<string, string> = {}, screen: BrowserContextOptions = {}) {
     const { config, keys } = await serversFor()
     const [functions, converter] = [await freePort(), await freePort()]
     const ports = { FUNCTIONS_PORT: String(functions), CONVERTER_PORT: String(converter) }
@@ -32,7 +34,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
     const url = `http://127.0.0.1:${functions}/`
     await bucketEvents({ bucket: config['BUCKET'] as string, filter: { prefix: 'staging/' }, url, persistent: true })
     const others = await Promise.all(names.map((name) => app.work(name)))
-    const page = await newPage()
+    const page = await newPage(screen)
     const requests: Request[] = []
     page.on('request', (request) => requests.push(request))
     await page.goto(app.url)
@@ -62,13 +64,17 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
 
       for (const name of ['beach.png', 'Käse & <Brot>.jpg', 'small.png']) await expect.poll(() => shownWidth(page, name), patience).toBeGreaterThan(0)
       expect(await frame.boundingBox()).toMatchObject({ width: before.width, height: before.height })
+      // nobody has polled
+      const asked = (path: string) => requests.filter(({ url }) => url().startsWith(app.url + path)).map((request) => request.resourceType())
+      expect(asked('files')).toEqual(['fetch'])
+      expect(new Set(asked('watch'))).toEqual(new Set(['eventsource']))
       // the gateway has not told of the texts yet, or has just done so: they come by the other way
       if (broker) {
         await page.getByLabel('MQTT').check()
         await page.getByLabel('Pictures').setInputFiles(await files({ 'evening.jpg': await jpeg(300, 400) }))
         await expect.poll(() => shownWidth(page, 'evening.jpg'), patience).toBeGreaterThan(0)
       }
-      for (const name of ['poem.txt']) await expect.poll(() => shownWidth(page, name), patience).toBeGreaterThan(0)
+      await expect.poll(() => shownWidth(page, 'poem.txt'), patience).toBe(600)
       // progress was seen that was neither the beginning nor the end, under the name of the file
       const seen = (await page.evaluate('seen')) as [name: string, value: number][]
       expect(seen.filter(([name, value]) => name === 'beach.png' && value > 0 && value < 1).length).toBeGreaterThan(0)
@@ -82,12 +88,12 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       expect(toApp.length).toBeGreaterThan(8)
       expect(Math.max(...toApp)).toBeLessThan(1000)
       const toS3 = sent.filter(({ to, bytes }) => to === endpoint && bytes > 0).map(({ bytes }) => bytes)
-      expect(toS3).toHaveLength(6)
+      expect(toS3).toHaveLength(broker ? 7 : 6)
       expect(Math.max(...toS3)).toBeGreaterThan(large.length)
 
       // the functions have left nothing behind, and stop
       await expect.poll(async () => (await keys()).filter((key) => key.startsWith('staging/')), patience).toEqual([])
-      expect(await keys()).toHaveLength(3 * 4 + 2 * 2)
+      expect(await keys()).toHaveLength((broker ? 4 : 3) * 4 + 2 * 2)
       expect(await Promise.all([app.web, ...others].map((dyno) => dyno.end('SIGTERM')))).toEqual([0, 0, 0, 0])
     },
     timeout,
@@ -118,6 +124,8 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
         await expect.poll(() => page.getByRole('status').textContent()).toBe(`${name}: cancelled`)
         expect(await page.getByLabel(label, { exact: true }).evaluate((input) => input === Object(globalThis)['document'].activeElement)).toBe(true)
       }
+      expect(await page.getByLabel('MQTT').isDisabled()).toBe(true)
+      expect(await page.getByText('There is no MQTT broker here').isVisible()).toBe(true)
       expect(await (await fetch(`${app.url}files`)).json()).toEqual({ watchTokens: [], broker: null })
       await expect.poll(() => page.locator('#files li:visible').count()).toBe(0)
 
@@ -133,7 +141,55 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
     },
     timeout,
   )
+
+  it.runIf(process.env['SCREENSHOTS'] === '1')(
+    'SCREENSHOTS=1 takes the one that the README shows',
+    async () => {
+      const { app, page } = await setUp(['converter'], broker, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 })
+      const functions = await app.work('functions')
+      const { 'woods.jpg': woods, ...first } = await scenery()
+      await page.getByLabel('Texts').setInputFiles(await files({ 'goethe.txt': Buffer.from(poem) }))
+      await expect.poll(() => shownWidth(page, 'goethe.txt'), patience).toBeGreaterThan(0)
+      await page.getByLabel('Pictures').setInputFiles(await files(first))
+      for (const name of Object.keys(first)) await expect.poll(() => shownWidth(page, name), patience).toBeGreaterThan(0)
+      // one that waits for its function, and one on its way
+      await functions.end('SIGTERM')
+      await page.getByLabel('Pictures').setInputFiles(await files({ 'woods.jpg': woods as Buffer }))
+      await expect.poll(() => stateOf(page, 'woods.jpg'), patience).toBe('processing')
+      await slowLine(page, 400_000)
+      await page.getByLabel('Pictures').setInputFiles(await files({ 'ridge.jpg': await photo(3000, 2000).jpeg().toBuffer() }))
+      await expect.poll(() => page.getByRole('progressbar', { name: 'ridge.jpg' }).evaluate((bar) => Number(Object(bar).value))).toBeGreaterThan(0.4)
+      const taken = await page.screenshot({ animations: 'disabled' })
+      await sharp(taken)
+        .png({ palette: true, effort: 10 })
+        .toFile(join(import.meta.dirname, '../docs/images/direct-upload.png'))
+    },
+    timeout,
+  )
 })
+
+const poem = `Über allen Gipfeln
+Ist Ruh,
+In allen Wipfeln
+Spürest du
+Kaum einen Hauch;
+Die Vögelein schweigen im Walde.
+Warte nur, balde
+Ruhest du auch.`
+
+/** What there is to see in the picture of the demo. */
+async function scenery(): Promise<Record<string, Buffer>> {
+  const { buffer } = await upload(undefined)
+  const upright = await sharp(buffer).autoOrient().toBuffer()
+  const cut = (left: number, top: number, width: number, height: number) => sharp(upright).extract({ left, top, width, height })
+  return {
+    'evening.jpg': upright,
+    'birds.jpg': await cut(500, 900, 1200, 800).toBuffer(),
+    'sunset.jpg': await cut(900, 1100, 2100, 1200).toBuffer(),
+    'night.jpg': await cut(0, 1500, 3000, 1800).modulate({ brightness: 0.6, hue: 190 }).toBuffer(),
+    'woods.jpg': await cut(200, 2500, 2200, 1500).toBuffer(),
+  }
+}
 
 /** Runs in the page: writes down what its progress bars show, under their labels. */
 const noteProgress = `

@@ -6,7 +6,7 @@ export interface Shown {
   readonly name: string
   /** How wide it is for its height: known from the beginning, so that nothing moves when its picture comes. */
   readonly ratio: number
-  /** HTML. */
+  /** HTML; empty for a text, which has no pixels. */
   readonly picture: string
   /** The address of a larger one. */
   readonly larger: string | null

@@ -43,9 +43,12 @@ export class Tile {
     this.#name.title = name
     this.#bar.ariaLabel = `${name}: processing`
     this.#problem.textContent = problem
-    if (this.#state === 'processed') this.#picture.href = larger
+    const isReady = this.#state === 'processed'
+    if (isReady) this.#picture.href = larger
     // what is there already is not loaded again
     if (picture !== this.#shown) this.#picture.innerHTML = picture
     this.#shown = picture
+    // the page of a text was made outside: nobody has measured it
+    if (isReady && picture === '') this.#picture.replaceChildren(element('img', { alt: name, src: larger }))
   }
 }
