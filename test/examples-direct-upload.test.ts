@@ -145,7 +145,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
   it.runIf(process.env['SCREENSHOTS'] === '1')(
     'SCREENSHOTS=1 takes the one that the README shows',
     async () => {
-      const { app, page } = await setUp(['converter'], broker, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 })
+      const { app, page } = await setUp(['converter'], broker, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 1.5 })
       const functions = await app.work('functions')
       const { 'woods.jpg': woods, ...first } = await scenery()
       await page.getByLabel('Texts').setInputFiles(await files({ 'goethe.txt': Buffer.from(poem) }))
@@ -161,7 +161,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       await expect.poll(() => page.getByRole('progressbar', { name: 'ridge.jpg' }).evaluate((bar) => Number(Object(bar).value))).toBeGreaterThan(0.4)
       const taken = await page.screenshot({ animations: 'disabled' })
       await sharp(taken)
-        .png({ palette: true, effort: 10 })
+        .png({ palette: true, colours: 96, effort: 10 })
         .toFile(join(import.meta.dirname, '../docs/images/direct-upload.png'))
     },
     timeout,
@@ -186,7 +186,7 @@ async function scenery(): Promise<Record<string, Buffer>> {
     'evening.jpg': upright,
     'birds.jpg': await cut(500, 900, 1200, 800).toBuffer(),
     'sunset.jpg': await cut(900, 1100, 2100, 1200).toBuffer(),
-    'night.jpg': await cut(0, 1500, 3000, 1800).modulate({ brightness: 0.6, hue: 190 }).toBuffer(),
+    'night.jpg': await cut(0, 1500, 3000, 1800).modulate({ brightness: 0.8, hue: 320 }).toBuffer(),
     'woods.jpg': await cut(200, 2500, 2200, 1500).toBuffer(),
   }
 }

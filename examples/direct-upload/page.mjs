@@ -2,7 +2,7 @@ import { send, upload, watch } from '/client.mjs'
 import { element } from '/element.mjs'
 import { Tile } from '/tile.mjs'
 
-const [status, uploads, list, news] = ['status', 'uploads', 'files', 'news'].map((id) => document.getElementById(id))
+const [status, uploads, list, news, noBroker] = ['status', 'uploads', 'files', 'news', 'no-broker'].map((id) => document.getElementById(id))
 
 /** How a file gets from here to its row: by its token, or by the row that waits for it. */
 const ways = {
@@ -67,7 +67,9 @@ async function start() {
   const { watchTokens, ...others } = await ask('/files')
   broker = others.broker
   news.elements.mqtt.disabled = broker === null
-  document.getElementById('no-broker').hidden = broker !== null
+  if (broker === null) noBroker.hidden = false
+  // as long as it is there it is read out with the switch
+  else noBroker.remove()
   for (const { item } of tiles.values()) item.remove()
   tiles.clear()
   for (const token of watchTokens) {
