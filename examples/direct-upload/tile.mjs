@@ -7,7 +7,7 @@ export class Tile {
   #state
   #shown
   #picture = element('a', { className: 'picture' })
-  #words = element('span')
+  #words = element('span', { className: 'words' })
   #bar = element('progress')
   #doing = element('div', { className: 'doing' }, this.#words, this.#bar)
   #name = element('span', { className: 'name' })
