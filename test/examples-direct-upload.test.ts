@@ -65,7 +65,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       for (const name of ['beach.png', 'Käse & <Brot>.jpg', 'small.png']) await expect.poll(() => shownWidth(page, name), patience).toBeGreaterThan(0)
       expect(await frame.boundingBox()).toMatchObject({ width: before.width, height: before.height })
       // nobody has polled
-      const asked = (path: string) => requests.filter(({ url }) => url().startsWith(app.url + path)).map((request) => request.resourceType())
+      const asked = (path: string) => requests.filter((request) => request.url().startsWith(app.url + path)).map((request) => request.resourceType())
       expect(asked('files')).toEqual(['fetch'])
       expect(new Set(asked('watch'))).toEqual(new Set(['eventsource']))
       // the gateway has not told of the texts yet, or has just done so: they come by the other way
@@ -150,8 +150,10 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       const { 'woods.jpg': woods, ...first } = await scenery()
       await page.getByLabel('Texts').setInputFiles(await files({ 'goethe.txt': Buffer.from(poem) }))
       await expect.poll(() => shownWidth(page, 'goethe.txt'), patience).toBeGreaterThan(0)
-      await page.getByLabel('Pictures').setInputFiles(await files(first))
-      for (const name of Object.keys(first)) await expect.poll(() => shownWidth(page, name), patience).toBeGreaterThan(0)
+      for (const [name, bytes] of Object.entries(first)) {
+        await page.getByLabel('Pictures').setInputFiles(await files({ [name]: bytes }))
+        await expect.poll(() => shownWidth(page, name), patience).toBeGreaterThan(0)
+      }
       // one that waits for its function, and one on its way
       await functions.end('SIGTERM')
       await page.getByLabel('Pictures').setInputFiles(await files({ 'woods.jpg': woods as Buffer }))
@@ -183,8 +185,8 @@ async function scenery(): Promise<Record<string, Buffer>> {
   const upright = await sharp(buffer).autoOrient().toBuffer()
   const cut = (left: number, top: number, width: number, height: number) => sharp(upright).extract({ left, top, width, height })
   return {
-    'evening.jpg': upright,
     'birds.jpg': await cut(500, 900, 1200, 800).toBuffer(),
+    'evening.jpg': upright,
     'sunset.jpg': await cut(900, 1100, 2100, 1200).toBuffer(),
     'night.jpg': await cut(0, 1500, 3000, 1800).modulate({ brightness: 0.8, hue: 320 }).toBuffer(),
     'woods.jpg': await cut(200, 2500, 2200, 1500).toBuffer(),
