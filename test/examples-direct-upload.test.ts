@@ -70,9 +70,13 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       expect(new Set(asked('watch'))).toEqual(new Set(['eventsource']))
       // the gateway has not told of the texts yet, or has just done so: they come by the other way
       if (broker) {
+        const socket = page.waitForEvent('websocket')
         await page.getByLabel('MQTT').check()
+        expect((await socket).url()).toContain(broker.MQTT_WEBSOCKET_URL)
+        const streams = asked('watch').filter((type) => type === 'eventsource')
         await page.getByLabel('Pictures').setInputFiles(await files({ 'evening.jpg': await jpeg(300, 400) }))
         await expect.poll(() => shownWidth(page, 'evening.jpg'), patience).toBeGreaterThan(0)
+        expect(asked('watch').filter((type) => type === 'eventsource')).toEqual(streams)
       }
       await expect.poll(() => shownWidth(page, 'poem.txt'), patience).toBe(600)
       // progress was seen that was neither the beginning nor the end, under the name of the file

@@ -15,5 +15,5 @@ export const notifier = client ? mqttNotifier({ client }) : postgresNotifier({ c
 
 /** Before a process ends: what is on its way to the broker arrives, unless the broker is away. */
 export async function endTelling(): Promise<void> {
-  await Promise.race([client?.endAsync(), setTimeout(2_000)])
+  await Promise.race([client?.endAsync(), setTimeout(2_000, undefined, { ref: false })])
 }
