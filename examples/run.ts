@@ -3,19 +3,20 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { sendBucketEvents } from './services/bucket-events'
+import { mosquittoInstalled, startMosquitto } from './services/mosquitto'
 import { createDatabase, startPostgres } from './services/postgres'
 import { commandsIn, end, path, start } from './services/procfile'
 import { redisInstalled, startRedis } from './services/redis'
 import { clientConfig, type S3Server, startS3 } from './services/s3'
 import { freePort } from './services/throw-away'
 
-// run.ts EXAMPLE [--postgres]: an example as its Procfile says, on the servers that the environment names, and throw-away ones
+// run.ts EXAMPLE [--postgres] [--mqtt]: an example as its Procfile says, on the servers that the environment names, and throw-away ones
 // for the rest. It ends with Ctrl-C, or when one of its processes does, and all of it ends then.
 
 // the SDK would say at every start that it leaves Node 20 in 2027
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true'
 
-const [example = '', flag] = process.argv.slice(2)
+const [example = '', ...flags] = process.argv.slice(2)
 const interrupted = new Promise<undefined>((resolve) => {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve(undefined))
 })
@@ -62,7 +63,12 @@ async function run(): Promise<void> {
  * @param events where the bucket is to post what is uploaded; undefined where nobody wants to know
  */
 async function servers(events: string | undefined): Promise<NodeJS.ProcessEnv> {
-  const [database, queue, s3] = await Promise.all([databaseServer(), flag === '--postgres' ? '' : redisServer(), startS3()])
+  const [database, queue, mqtt, s3] = await Promise.all([
+    databaseServer(),
+    flags.includes('--postgres') ? '' : redisServer(),
+    flags.includes('--mqtt') ? mqttBroker() : {},
+    startS3(),
+  ])
   endings.push(() => s3.stop())
   const bucket = process.env['BUCKET'] ?? 'example'
   const client = new S3Client(clientConfig(s3))
@@ -74,6 +80,7 @@ async function servers(events: string | undefined): Promise<NodeJS.ProcessEnv> {
   return {
     DATABASE_URL: database,
     REDIS_URL: queue,
+    ...mqtt,
     S3_ENDPOINT: s3.endpoint,
     AWS_REGION: 'us-east-1',
     AWS_ACCESS_KEY_ID: s3.accessKeyId,
@@ -108,6 +115,14 @@ async function redisServer(): Promise<string> {
   const redis = await startRedis()
   endings.push(() => redis.stop())
   return redis.url
+}
+
+/** An app does without it where there is none. */
+async function mqttBroker(): Promise<NodeJS.ProcessEnv> {
+  if (process.env['MQTT_URL'] || !mosquittoInstalled()) return {}
+  const mosquitto = await startMosquitto()
+  endings.push(() => mosquitto.stop())
+  return { MQTT_URL: mosquitto.url, MQTT_WEBSOCKET_URL: mosquitto.webSocketUrl }
 }
 
 async function main(): Promise<void> {

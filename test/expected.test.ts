@@ -92,6 +92,20 @@ describe.skipIf(!server.faithful)('a file that is expected', () => {
     expect((await load()).avatar).toMatchObject({ version: done.avatar.version, processing: false })
   })
 
+  it.each(['detach', 'remove'] as const)('is taken back by %s, and what comes all the same is nobody’s', async (way) => {
+    const { attachments, user, load, announce, event, background, dataSource } = await setUp()
+    const form = await announce(await photo)
+    const told = event(await load())
+    if (way === 'detach') {
+      await attachments.detach(user, 'avatar')
+      await dataSource.manager.save(user)
+      expect((await load()).avatar).toMatchObject({ present: false, awaiting: false, processing: false })
+    } else await dataSource.manager.remove(user)
+    await send(form, await photo)
+    expect(await attachments.handleObjectCreated(told)).toBe(0)
+    expect(background.jobs.filter(({ kind }) => kind === 'process')).toEqual([])
+  })
+
   it('is found among thousands in one event, which leaves the database to others, too', async () => {
     const { attachments, load, announce, event, bucket, dataSource } = await setUp()
     await send(await announce(await photo), await photo)

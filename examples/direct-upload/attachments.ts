@@ -5,6 +5,7 @@ import { Attachments, type BackgroundAdapter } from 'typeorm-attachments'
 import { s3Storage } from 'typeorm-attachments/s3'
 import { Document } from './document'
 import { CreatePhotoAndDocument1796053975310 } from './migration'
+import { notifier } from './notifier'
 import { Photo } from './photo'
 import { needed } from './settings'
 
@@ -31,6 +32,7 @@ export function attachmentsWith(background: BackgroundAdapter): Attachments {
     // the bucket's events are those of `staging/`: what a function writes here starts no other one
     storage: s3Storage({ ...place, prefix: 'store/' }),
     background,
+    notifier,
     secret: needed('UPLOAD_SECRET'),
   })
 }

@@ -1,5 +1,6 @@
 import { inlineBackground } from 'typeorm-attachments'
 import { attachmentsWith, dataSource } from './attachments'
+import { endTelling } from './notifier'
 
 // the function: a process that lasts for one event
 
@@ -16,4 +17,5 @@ export async function handler(event: Event): Promise<void> {
     await attachments.requeueLost()
     if (event.clock === 'hour') await attachments.sweepStaging()
   } else await attachments.handleObjectCreated(event)
+  await endTelling()
 }

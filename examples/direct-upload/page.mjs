@@ -1,15 +1,19 @@
-import { send, upload } from '/client.mjs'
+import { send, upload, watch } from '/client.mjs'
+import { element } from '/element.mjs'
+import { Tile } from '/tile.mjs'
 
-const [status, uploads, list] = ['status', 'uploads', 'files'].map((id) => document.getElementById(id))
+const [status, uploads, list, news, noBroker] = ['status', 'uploads', 'files', 'news', 'no-broker'].map((id) => document.getElementById(id))
 
 /** How a file gets from here to its row: by its token, or by the row that waits for it. */
 const ways = {
   async photos(file, told) {
     const { token } = await upload(file, { url: '/uploads', entity: 'Photo', property: 'picture', ...told })
-    await post('/photos', { token })
+    const photo = await ask('/photos', { token })
+    add(photo.watchToken)
   },
   async documents(file, told) {
-    const { id, form } = await post('/documents', { fileName: file.name, contentType: file.type || 'text/plain', size: file.size })
+    const { id, form, watchToken } = await ask('/documents', { fileName: file.name, contentType: file.type || 'text/plain', size: file.size })
+    add(watchToken)
     await send(file, form, told).catch(async (error) => {
       // nothing is to wait for it
       await fetch(`/documents/${id}`, { method: 'DELETE' }).catch(() => undefined)
@@ -18,7 +22,7 @@ const ways = {
   },
 }
 
-for (const input of document.querySelectorAll('input')) {
+for (const input of document.querySelectorAll('input[type=file]')) {
   input.addEventListener('change', async () => {
     const files = [...input.files]
     // so that the same can be chosen again
@@ -31,7 +35,7 @@ async function bring(file, input) {
   const aborter = new AbortController()
   const bar = element('progress', { id: `upload-${crypto.randomUUID?.() ?? Math.random()}`, max: 1, value: 0 })
   const cancel = element('button', { type: 'button', textContent: 'Cancel', ariaLabel: `Cancel ${file.name}` })
-  const item = element('li', {}, element('label', { htmlFor: bar.id, textContent: file.name }), bar, cancel)
+  const item = element('li', {}, element('label', { htmlFor: bar.id, className: 'name', textContent: file.name }), bar, cancel)
   cancel.addEventListener('click', () => aborter.abort(new Error('cancelled')))
   uploads.append(item)
   const onProgress = ({ loaded, total }) => {
@@ -50,63 +54,74 @@ async function bring(file, input) {
     item.append(element('p', { className: 'problem', textContent: problem }))
   }
   say(`${file.name}: ${problem ?? 'uploaded'}`)
-  await show()
 }
 
-/** Asks the app. What it refuses it says in words. */
-async function post(path, body) {
-  const answer = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+/** What is shown, by the tokens that let this page watch it. */
+const tiles = new Map()
+/** Where pages may listen to the MQTT broker; null where there is none. */
+let broker = null
+let following = new AbortController()
+
+/** Asks once what is there. From then on the page is told. */
+async function start() {
+  const { watchTokens, ...others } = await ask('/files')
+  broker = others.broker
+  news.elements.mqtt.disabled = broker === null
+  if (broker === null) noBroker.hidden = false
+  // as long as it is there it is read out with the switch
+  else noBroker.remove()
+  for (const { item } of tiles.values()) item.remove()
+  tiles.clear()
+  for (const token of watchTokens) {
+    tiles.set(token, new Tile())
+    list.append(tiles.get(token).item)
+  }
+  await follow()
+}
+
+/** The latest comes first. */
+function add(token) {
+  tiles.set(token, new Tile())
+  list.prepend(tiles.get(token).item)
+  follow()
+}
+
+/** Shows what happens to all that is not finished, until it is: by the way that was chosen, up to a hundred files at a time. */
+async function follow() {
+  following.abort()
+  following = new AbortController()
+  const { signal } = following
+  const tokens = [...tiles].flatMap(([token, { isFinished }]) => (isFinished ? [] : token)).slice(0, 100)
+  if (tokens.length === 0) return
+  try {
+    const options = { url: '/watch', onState, signal }
+    if (news.elements.mqtt.checked) {
+      const { watchByMqtt } = await import('/watch-by-mqtt.mjs')
+      await watchByMqtt(tokens, { broker, ...options })
+    } else await watch(tokens, options)
+    await follow()
+  } catch (error) {
+    if (signal.aborted) return
+    if (error.code === 'token_expired') await start()
+    else say(`Nothing more is told: ${error.message} Please load the page again.`)
+  }
+}
+
+function onState(state) {
+  const tile = tiles.get(state.token)
+  const changed = tile?.show(state)
+  if (changed) say(changed)
+}
+
+news.addEventListener('change', follow)
+
+/** Asks the app: posts the body, if there is one. What it refuses it says in words. */
+async function ask(path, body) {
+  const posted = body && { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+  const answer = await fetch(path, posted)
   const told = await answer.json().catch(() => ({}))
   if (!answer.ok) throw new Error(told.error?.message ?? `The server answered ${answer.status}`)
   return told
-}
-
-const words = { awaited: 'on its way', processing: 'being processed', ready: 'ready', failed: 'failed' }
-/** What is shown, by its id. */
-const shown = new Map()
-/** Of several looks only the last one counts. */
-let looks = 0
-
-/** Shows what is there, and looks again as long as something is on its way. */
-async function show() {
-  const look = ++looks
-  const files = await fetch('/files').then(
-    (answer) => (answer.ok ? answer.json() : undefined),
-    () => undefined,
-  )
-  if (look !== looks) return
-  if (files) showAll(files)
-  if (!files || files.some(({ state }) => state === 'awaited' || state === 'processing')) {
-    setTimeout(() => look === looks && show(), 1500)
-  }
-}
-
-function showAll(files) {
-  for (const [id, { item }] of shown) {
-    if (files.some((file) => file.id === id)) continue
-    item.remove()
-    shown.delete(id)
-  }
-  // the latest comes first
-  for (const file of files.toReversed()) {
-    const before = shown.get(file.id)
-    if (before && JSON.stringify(before.file) === JSON.stringify(file)) continue
-    if (before && before.file.state !== file.state) say(`${file.name}: ${words[file.state]}`)
-    const item = itemOf(file)
-    if (before) before.item.replaceWith(item)
-    shown.set(file.id, { file, item })
-    if (!before) list.prepend(item)
-  }
-}
-
-function itemOf({ id, name, state, picture, larger, problem }) {
-  const image = picture
-    ? element('a', { href: larger }, element('img', { src: picture, alt: name, loading: 'lazy' }))
-    : element('span', { className: 'blank', textContent: words[state] })
-  const item = element('li', { id }, image, element('span', { className: 'name', textContent: name }))
-  item.dataset.state = state
-  if (problem) item.append(element('span', { className: 'problem', textContent: problem }))
-  return item
 }
 
 /** Is read out by a screen reader. */
@@ -114,10 +129,4 @@ function say(text) {
   status.textContent = text
 }
 
-function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties)
-  made.append(...children)
-  return made
-}
-
-show()
+start().catch(({ message }) => say(message))

@@ -10,7 +10,7 @@ export class Photo {
     styles: {
       large: { geometry: '1600x1600>', format: 'webp' },
       medium: { geometry: '800x800>', format: 'webp' },
-      thumb: { geometry: '300x300#', format: 'webp' },
+      thumb: { geometry: '400x400>', format: 'webp' },
     },
     accept: ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'],
     maxSize: '200 MB',

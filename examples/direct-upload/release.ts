@@ -1,6 +1,7 @@
 import { PutBucketCorsCommand } from '@aws-sdk/client-s3'
 import { inlineBackground } from 'typeorm-attachments'
 import { attachmentsWith, bucket, client, dataSource } from './attachments'
+import { endTelling } from './notifier'
 
 // what runs once before the others start: the tables, and what the bucket has to know of
 
@@ -22,6 +23,7 @@ async function release(): Promise<void> {
   const attachments = attachmentsWith(inlineBackground())
   await attachments.connect(dataSource)
   await attachments.close()
+  await endTelling()
   await dataSource.destroy()
 }
 

@@ -6,10 +6,11 @@ import { AttachmentError, fromDirectUpload, RefusedFileError, StorageError, toNo
 import { attachmentsWith, dataSource } from './attachments'
 import { Document } from './document'
 import { functionBackground } from './function-background'
-import { listed } from './listed'
+import { endTelling } from './notifier'
 import { Photo } from './photo'
 import { refusals } from './refusals'
 import { at } from './settings'
+import { shown } from './shown'
 
 const [photos, documents] = [dataSource.getRepository(Photo), dataSource.getRepository(Document)]
 const attachments = attachmentsWith(functionBackground(at('FUNCTIONS_PORT')))
@@ -24,26 +25,32 @@ const uploads = toNodeHandler(attachments.directUploads({ authorize: ({ headers 
 app.all('/uploads', uploads)
 app.all('/uploads/*', uploads)
 
+/** Tells pages what becomes of files, to whoever has their tokens. */
+app.get('/watch', toNodeHandler(attachments.watch({ show: shown })))
+
 app.get('/', async (request, reply) => {
   if (!visitorOf(request.headers.cookie)) reply.header('set-cookie', `visitor=${randomBytes(16).toString('hex')}; Path=/; HttpOnly; SameSite=Lax`)
   return reply.type('text/html').send(await readFile(join(__dirname, 'page.html')))
 })
 
-const modules = { 'page.mjs': join(__dirname, 'page.mjs'), 'client.mjs': require.resolve('typeorm-attachments/client') }
-for (const [name, file] of Object.entries(modules)) {
-  app.get(`/${name}`, async (_, reply) => reply.type('text/javascript').send(await readFile(file)))
+const own = ['page.css', 'page.mjs', 'tile.mjs', 'element.mjs', 'watch-by-mqtt.mjs'].map((name) => [name, join(__dirname, name)] as const)
+const others = [
+  ['client.mjs', require.resolve('typeorm-attachments/client')],
+  ['mqtt.mjs', require.resolve('mqtt/dist/mqtt.esm')],
+] as const
+for (const [name, file] of [...own, ...others]) {
+  const type = name.endsWith('.css') ? 'text/css' : 'text/javascript'
+  app.get(`/${name}`, async (_, reply) => reply.type(type).send(await readFile(file)))
 }
 
 app.get('/files', async (_, reply) => {
   const latest = { order: { id: 'DESC' }, take: 24 } as const
   const [pictures, texts] = await Promise.all([photos.find(latest), documents.find(latest)])
-  const files = await Promise.all([
-    ...pictures.map(({ id, picture }) => listed(`photo-${id}`, picture, 'thumb', 'large')),
-    ...texts.map(({ id, file }) => listed(`document-${id}`, file, 'page', 'page')),
-  ])
-  // it holds addresses that expire
+  const files = [...pictures.map(({ picture }) => picture), ...texts.map(({ file }) => file)]
+  const watchTokens = files.sort((one, other) => Number(other.updatedAt) - Number(one.updatedAt)).map((file) => file.watchToken())
+  // who has a token is told where its file is
   reply.header('cache-control', 'no-store')
-  return files.sort((one, other) => Number(other.at) - Number(one.at))
+  return { watchTokens, broker: process.env['MQTT_WEBSOCKET_URL'] ?? null }
 })
 
 /** What has to be in a body. */
@@ -56,7 +63,7 @@ app.post<{ Body: { token: string } }>('/photos', { schema: bodyOf({ token: { typ
   const photo = photos.create()
   await attachments.attach(photo, 'picture', fromDirectUpload(request.body.token, { subject: visitorOf(request.headers.cookie) }))
   await photos.save(photo)
-  return reply.status(201).send({ id: photo.id })
+  return reply.status(201).send({ watchToken: photo.picture.watchToken() })
 })
 
 /** The row is there first, and the bucket will say that its file has come. */
@@ -66,7 +73,7 @@ app.post<{ Body: { fileName: string; contentType: string; size: number } }>('/do
   if (!visitor) return reply.status(403).send({ error: { message: 'Open the page first.' } })
   const document = documents.create({ visitor })
   const form = await attachments.expect(document, 'file', request.body)
-  return reply.status(201).send({ id: document.id, form })
+  return reply.status(201).send({ id: document.id, form, watchToken: document.file.watchToken() })
 })
 
 /** It will not come. */
@@ -99,8 +106,10 @@ async function start(): Promise<void> {
 }
 
 async function stop(): Promise<void> {
-  await app.close()
+  // ends the streams of pages, for which the server would wait
   await attachments.close()
+  await app.close()
+  await endTelling()
   await dataSource.destroy()
 }
 

@@ -19,6 +19,8 @@ declare module 'vitest' {
     redis: string | null
     /** The address of the MQTT broker; null where there is none. */
     mqtt: string | null
+    /** Where pages reach it; null where they do not. */
+    mqttPages: string | null
     /** Where Chromium is; null where there is none. */
     chromium: string | null
     s3: { endpoint: string; accessKeyId: string; secretAccessKey: string; faithful: boolean; sendsEvents: boolean }
@@ -58,6 +60,7 @@ export default async function services(project: TestProject): Promise<() => Prom
   project.provide('mariadb', mariadb?.url ?? null)
   project.provide('redis', redis?.url ?? null)
   project.provide('mqtt', mqtt?.url ?? null)
+  project.provide('mqttPages', mqtt?.webSocketUrl ?? null)
   project.provide('chromium', chromium)
   const { endpoint, accessKeyId, secretAccessKey, faithful, sendsEvents } = s3
   project.provide('s3', { endpoint, accessKeyId, secretAccessKey, faithful, sendsEvents })
@@ -101,9 +104,9 @@ async function chooseRedis(): Promise<Server | null> {
 }
 
 /** The broker at `MQTT_URL`, else a throw-away one where Mosquitto is installed, else none. */
-async function chooseMqtt(): Promise<Server | null> {
+async function chooseMqtt(): Promise<(Server & { webSocketUrl?: string }) | null> {
   const given = process.env['MQTT_URL']
-  if (given) return { name: 'MQTT at MQTT_URL', url: given, stop: async () => undefined }
+  if (given) return { name: 'MQTT at MQTT_URL', url: given, webSocketUrl: process.env['MQTT_WEBSOCKET_URL'], stop: async () => undefined }
   return mosquittoInstalled() ? { name: 'a throw-away Mosquitto', ...(await startMosquitto()) } : null
 }
 
