@@ -211,6 +211,7 @@ export class Attachments {
         for (const key of left) if (await this.#arrived(key)) awaited++
       }),
     )
+    await this.#connected?.told()
     for (const end of ended) if (end.status === 'rejected') throw end.reason
     return awaited
   }
@@ -249,7 +250,9 @@ export class Attachments {
    * @param attempt counts from 1: how often the queue has delivered it
    */
   async perform(job: unknown, { attempt = 1 }: { attempt?: number } = {}): Promise<JobReport> {
-    return this.#connection().perform(job, attempt)
+    const connection = this.#connection()
+    // a function may be frozen as soon as this has ended
+    return connection.perform(job, attempt).finally(() => connection.told())
   }
 
   /** Takes the file off the entity; `save()` then deletes it. Setting the property to null does the same. */

@@ -24,7 +24,7 @@ import { prepareDeletes, withdrawDeletes } from './lifecycle/notes'
 import { perform } from './lifecycle/perform'
 import type { Place } from './lifecycle/plan'
 import type { Ports, RetryPolicy } from './lifecycle/ports'
-import { send, warn } from './lifecycle/send'
+import { inTime, send, warn } from './lifecycle/send'
 import type { WatchTokens } from './lifecycle/watch-token'
 import type { Along, Notifier } from './notify/notifier'
 import type { Signal } from './notify/signal'
@@ -142,6 +142,11 @@ export class Connection {
     }
   }
 
+  /** Resolves when others have heard what has happened here, or do not answer. */
+  async told(): Promise<void> {
+    await inTime(this.signals.told(), 'the notifier').catch((error) => warn(messageOf(error)))
+  }
+
   /** Leaves a job to whoever looks for lost ones. */
   async #handBack(given: unknown): Promise<JobReport> {
     await handBack(checkJob(given), this.ports())
@@ -202,6 +207,7 @@ export class Connection {
 
   async release(): Promise<void> {
     this.#release()
+    await this.told()
     await this.signals.close()
   }
 

@@ -25,6 +25,7 @@ import {
 import { sqlite } from './support/databases'
 import { type Line, line } from './support/line'
 import { jpeg } from './support/pictures'
+import { warnings } from './support/warnings'
 import { newDatabase, world } from './support/world'
 
 @Entity()
@@ -146,12 +147,15 @@ async function save({ attachments, dataSource }: Side, id: string): Promise<Phot
   return photo
 }
 
-/** Saves until the other side has heard of one: it listens from then on. */
+/** Saves until the other side has heard of one, to its end: it listens from then on. */
 async function untilHeard(from: Side, to: Side): Promise<void> {
   await vi.waitFor(
     async () => {
       const { id } = await save(from, `probe ${Math.random()}`)
-      await vi.waitFor(() => expect(to.signals.map((signal) => signal.id['id'])).toContain(id), { timeout: 200, interval: 10 })
+      await vi.waitFor(() => expect(to.signals).toContainEqual(expect.objectContaining({ id: { id }, state: 'processed' })), {
+        timeout: 200,
+        interval: 10,
+      })
     },
     { timeout: 15_000, interval: 10 },
   )
@@ -279,6 +283,42 @@ describe('PostgreSQL tells with the transaction', () => {
   it('another kind of database is refused by connect()', async () => {
     const refused = world([Photo], { on: sqlite, notifier: postgresNotifier({ connection: 'postgres://nowhere' }) })
     await expect(refused).rejects.toMatchObject({ name: 'UsageError', code: 'wrong_database' })
+  })
+})
+
+describe('a function, which may be frozen after its job,', () => {
+  /** A notifier that takes its time, and a job. */
+  async function job(notify: () => Promise<void>) {
+    const url = await newDatabase()
+    const web = await side(url, memoryNotifier(), nobody)
+    const photo = await save(web, 'one')
+    const { attachments } = await side(url, { ...memoryNotifier(), notify })
+    const { version } = photo.file
+    const of = { entity: 'Photo', id: { id: 'one' }, attachment: 'file', version, storage: 'default' }
+    return { attachments, given: { kind: 'process', ...of, keys: [], staged: [] } }
+  }
+
+  it('has told others by then', async () => {
+    const telling: Array<() => void> = []
+    const { attachments, given } = await job(() => new Promise((told) => telling.push(told)))
+    let ended = false
+    const performed = attachments.perform(given).finally(() => {
+      ended = true
+    })
+    // begun, two in the storage, done
+    await vi.waitFor(() => expect(telling).toHaveLength(4))
+    for (const told of telling.slice(1)) told()
+    await new Promise((later) => setImmediate(later))
+    expect(ended).toBe(false)
+    telling[0]?.()
+    expect(await performed).toMatchObject({ result: 'done' })
+  })
+
+  it('is not kept by a notifier that does not answer', async () => {
+    const warned = warnings()
+    const { attachments, given } = await job(() => new Promise(() => undefined))
+    expect(await attachments.perform(given)).toMatchObject({ result: 'done' })
+    await vi.waitFor(() => expect(warned).toContainEqual(expect.stringContaining('the notifier did not answer')))
   })
 })
 

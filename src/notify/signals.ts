@@ -26,6 +26,8 @@ export interface Signals {
   along(signal: Signal): Along | undefined
   /** Hears of the file with a version, until the function that comes back is called. */
   watch(version: string, wake: Wake): () => void
+  /** Resolves when others have been told all that was to be told by now. */
+  told(): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -41,6 +43,8 @@ export interface Telling {
 export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
   const from = randomUUID()
   const watchers = new Map<string, Set<Wake>>()
+  /** On their way to others. */
+  const open = new Set<Promise<unknown>>()
   let stop: (() => Promise<void>) | undefined
   let closed = false
 
@@ -90,7 +94,9 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
           if (!notifier || others === 'were told') return
           const send = async () => notifier.notify(messageOfSignal(signal), statement)
           // statements take connections of a pool, and would overtake each other
-          last = (notifier.along ? last.then(send) : send()).catch((error) => notTold(signal, error))
+          const telling = (notifier.along ? last.then(send) : send()).catch((error) => notTold(signal, error)).finally(() => open.delete(telling))
+          last = telling
+          open.add(telling)
         },
       }
     },
@@ -104,6 +110,8 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
         if (wakes.size === 0 && watchers.get(version) === wakes) watchers.delete(version)
       }
     },
+
+    told: () => Promise.all(open),
 
     async close() {
       closed = true
