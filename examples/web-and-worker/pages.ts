@@ -10,6 +10,7 @@ export async function gallery(photos: readonly Photo[]): Promise<string> {
         <a class="picture" href="/photos/${id}">${await tile(picture)}</a>${bar(picture)}
       </li>`,
   )
+  const waiting = photos.filter(({ picture }) => picture.processing).length
   return page(`
     <h1>Photos</h1>
     <form method="post" action="/photos" enctype="multipart/form-data">
@@ -17,7 +18,7 @@ export async function gallery(photos: readonly Photo[]): Promise<string> {
       <input type="file" id="pictures" name="pictures" accept="image/*" multiple required>
       <button>Upload</button>
     </form>
-    <p role="status" id="status"></p>
+    <p role="status" id="status">${waiting > 0 ? `Yet to come: ${waiting}` : ''}</p>
     <ul class="gallery" aria-label="Latest photos">${(await Promise.all(items)).join('')}</ul>`)
 }
 
@@ -52,7 +53,7 @@ function watched(picture: Picture, view: 'tile' | 'photo'): string {
 }
 
 function bar(picture: Picture): string {
-  return picture.processing ? `<progress max="1" value="0" aria-label="${nameOf(picture)}"></progress>` : ''
+  return picture.processing ? `<progress max="1" aria-label="${nameOf(picture)}"></progress>` : ''
 }
 
 export function failed(words: string): string {
