@@ -137,12 +137,6 @@ describe.skipIf(inject('chromium') === null).each(['Redis', 'PostgreSQL'])('in C
       }
       await expect.poll(placeholders, patience).toBe(2)
       await screenshot(other, 'gallery')
-      for (const [n, o] of Object.entries({ a: { colorScheme: 'dark' }, b: { viewport: { width: 1280, height: 800 } } })) {
-        const p = await newPage({ viewport: phone, ...(o as object) })
-        await p.goto(app.url)
-        await p.waitForTimeout(1500)
-        await p.screenshot({ path: `/tmp/shot-f-${n}.png` })
-      }
       closed = false
       for (const each of [page, other]) await expect.poll(() => widthsOf(each), patience).toHaveLength(5)
 

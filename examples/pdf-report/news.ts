@@ -16,7 +16,7 @@ export async function tellRendered({ params }: Request<{ id: string }>, response
   const look = async () => {
     const report = await dataSource.getRepository(Report).findOneBy({ id: Number(id) })
     if (report?.state === 'rendering' || response.writableEnded) return
-    const told = report?.document.present ? { token: report.document.watchToken() } : { problem: report?.problem ?? 'There is no such report.' }
+    const told = report?.document.present ? { token: report.document.watchToken() } : { problem: report?.problem ?? 'there is no such report' }
     response.end(`data: ${JSON.stringify(told)}\n\n`)
   }
   response.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache', 'X-Accel-Buffering': 'no' }).flushHeaders()

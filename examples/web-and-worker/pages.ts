@@ -31,7 +31,7 @@ export async function single({ id, picture }: Photo): Promise<string> {
     <h1>${nameOf(picture)}</h1>
     <div class="single" ${watched(picture, 'photo')}><div class="picture">${await photo(picture)}</div>${bar(picture)}</div>
     <p role="status" id="status"></p>
-    <p>${width} × ${height} pixels, ${((fileSize ?? 0) / 1024 / 1024).toFixed(1)} MB. <a id="original" href="/photos/${id}/original">Save the original</a></p>`,
+    <p>${width} × ${height} pixels, ${Math.ceil((fileSize ?? 0) / 1024)} KB. <a id="original" href="/photos/${id}/original">Save the original</a></p>`,
     nameOf(picture),
   )
 }
