@@ -77,6 +77,9 @@ it(
     const app = await deploy('web-and-worker', config)
     const text = await send(app, Buffer.from('no picture'), 'me.jpg')
     expect([text.status, await text.text()]).toEqual([415, expect.stringContaining('That is no picture')])
+    // what comes after it is not waited for
+    const two = await send(app, Buffer.from('no picture'), 'me.jpg', await jpeg(2000, 2000))
+    expect(two.status).toBe(415)
     const nothing = await send(app, Buffer.alloc(0), '')
     expect([nothing.status, nothing.headers.get('location')]).toEqual([303, '/'])
     const empty = await send(app, Buffer.alloc(0), 'me.jpg')
@@ -143,7 +146,14 @@ describe.skipIf(inject('chromium') === null).each(['Redis', 'PostgreSQL'])('in C
       await page.getByRole('link', { name: 'Käse & <Brot>.jpg' }).press('Enter')
       await expect.poll(() => page.getByRole('heading').textContent()).toBe('Käse & <Brot>.jpg')
       await expect.poll(() => widthsOf(page)).toHaveLength(1)
-      expect(await Promise.all([app.web.end('SIGTERM'), worker.end('SIGTERM')])).toEqual([0, 0])
+
+      // pages that wait keep nobody from ending
+      expect(await worker.end('SIGTERM')).toBe(0)
+      await page.goto(app.url)
+      const stream = page.waitForResponse(/watch/)
+      await choose(page, { 'morning.jpg': ['morning', 1200, 900] })
+      await stream
+      expect(await app.web.end('SIGTERM')).toBe(0)
     },
     timeout,
   )
@@ -186,9 +196,9 @@ async function upload(app: App, picture: Uint8Array, name: string): Promise<stri
   return `${app.url}photos/1`
 }
 
-function send(app: App, picture: Uint8Array, name: string): Promise<Response> {
+function send(app: App, picture: Uint8Array, name: string, ...others: Uint8Array[]): Promise<Response> {
   const body = new FormData()
-  body.set('pictures', new File([new Uint8Array(picture)], name, { type: 'image/jpeg' }))
+  for (const each of [picture, ...others]) body.append('pictures', new File([new Uint8Array(each)], name, { type: 'image/jpeg' }))
   return fetch(`${app.url}photos`, { method: 'POST', body, redirect: 'manual' })
 }
 
