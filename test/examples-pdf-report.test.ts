@@ -1,6 +1,9 @@
-import { expect, inject, it, onTestFinished } from 'vitest'
-import { type App, deploy, serversFor } from './support/app'
+import type { Page } from 'playwright-core'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
+import { type App, deploy, serversFor as newServers } from './support/app'
+import { browserPages } from './support/browser'
 import { startFaultProxy } from './support/fault-proxy'
+import { phone, screenshot } from './support/screenshot'
 
 /** Of a test that starts several programs. Milliseconds. */
 const timeout = 240_000
@@ -68,6 +71,62 @@ it(
   },
   timeout,
 )
+
+describe.skipIf(inject('chromium') === null)('in Chromium', () => {
+  const newPage = browserPages()
+
+  it(
+    'the link to a report comes by itself, and so does why there is none',
+    async () => {
+      const app = await deploy('pdf-report', (await serversFor()).config)
+      const page = await newPage({ viewport: phone })
+      await page.goto(app.url)
+      const asked: string[] = []
+      page.on('request', (request) => asked.push(`${request.method()} ${new URL(request.url()).pathname}`))
+      await fill(page, { title: 'Harvest <2026>', pages: 200 })
+      await expect.poll(() => page.getByRole('status').textContent(), patience).toBe('Being rendered …')
+      expect(await page.getByRole('progressbar', { name: 'Harvest <2026>' }).count()).toBe(1)
+
+      const worker = await app.work()
+      const link = page.getByRole('link', { name: 'Save the PDF' })
+      await expect.poll(() => link.count(), patience).toBe(1)
+      expect(await page.getByRole('status').textContent()).toBe('Your report is ready.')
+      const file = await fetch((await link.getAttribute('href')) as string)
+      expect([file.status, file.headers.get('content-type')]).toEqual([200, 'application/pdf'])
+      // two streams, one after the other, and nothing asked again
+      const files = ['GET /client.mjs', 'GET /page.css', 'GET /page.mjs']
+      expect(asked.sort()).toEqual([...files, 'GET /reports/1', 'GET /reports/1/rendered', 'GET /watch', 'POST /reports'])
+      await screenshot(page, 'report')
+
+      await page.getByRole('link', { name: 'All reports' }).click()
+      expect(await page.getByRole('link', { name: 'Harvest <2026>' }).count()).toBe(1)
+      await fill(page, { title: 'Too much', pages: 2000 })
+      await expect.poll(() => page.getByRole('status').textContent(), patience).toContain('larger than')
+      expect(await page.getByRole('progressbar').count()).toBe(0)
+
+      // pages that wait keep nobody from ending
+      await worker.end('SIGTERM')
+      await page.goto(app.url)
+      await fill(page, { title: 'Never', pages: 1 })
+      await expect.poll(() => page.getByRole('status').textContent(), patience).toBe('Being rendered …')
+      expect(await app.web.end('SIGTERM')).toBe(0)
+    },
+    timeout,
+  )
+})
+
+/** Orders a report by the form, with the keyboard. */
+async function fill(page: Page, { title, pages }: { title: string; pages: number }): Promise<void> {
+  await page.getByLabel('Title').fill(title)
+  await page.getByLabel('Pages').fill(String(pages))
+  await page.keyboard.press('Enter')
+}
+
+/** New servers, and what web and worker sign with. */
+async function serversFor() {
+  const { config, keys } = await newServers()
+  return { config: { ...config, SECRET: 'as long as secrets have to be, or longer' }, keys }
+}
 
 /** Asks for a report as the form does; the address that it leads to. */
 async function order(app: App, { title, pages }: { title: string; pages: number }): Promise<string> {

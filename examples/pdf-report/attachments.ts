@@ -2,7 +2,7 @@ import 'reflect-metadata'
 import { S3Client } from '@aws-sdk/client-s3'
 import pg from 'pg'
 import { DataSource } from 'typeorm'
-import { Attachments } from 'typeorm-attachments'
+import { Attachments, postgresNotifier } from 'typeorm-attachments'
 import { graphileBackground } from 'typeorm-attachments/graphile'
 import { s3Storage } from 'typeorm-attachments/s3'
 import { CreateReport1795277974872 } from './migration'
@@ -26,10 +26,15 @@ const { S3_ENDPOINT } = process.env
 const client = new S3Client({ endpoint: S3_ENDPOINT, forcePathStyle: S3_ENDPOINT !== undefined })
 const bucket = { client, bucket: needed('BUCKET'), publicUrl: null }
 
+/** By which web hears what the worker does. */
+export const notifier = postgresNotifier({ connection: databaseUrl })
+
 export const attachments = new Attachments({
   staging: s3Storage({ ...bucket, prefix: 'staging/' }),
   storage: s3Storage({ ...bucket, prefix: 'reports/' }),
   background: graphileBackground({ pool }),
+  notifier,
+  secret: needed('SECRET'),
 })
 
 function needed(name: string): string {

@@ -1,7 +1,7 @@
 import type { Task } from 'graphile-worker'
 import { type EntityManager, IsNull } from 'typeorm'
 import { AttachmentError } from 'typeorm-attachments'
-import { attachments, dataSource } from './attachments'
+import { attachments, dataSource, notifier } from './attachments'
 import { render } from './render'
 import { Report } from './report'
 
@@ -22,8 +22,13 @@ export const renderReport: Task = async (payload, { job }) => {
     const mayHelp = error instanceof AttachmentError ? error.retryable : true
     if (mayHelp && job.attempts < job.max_attempts) throw error
     await reports.update(report.id, { problem: (error as Error).message })
+    await notifier.notify(noDocument(report), (sql, parameters) => reports.query(sql, [...parameters]))
   }
 }
+
+/** What the library would say of a file that has failed: this report has got none. */
+const noDocument = ({ id }: Report) =>
+  ({ entity: 'Report', id: { id }, attachment: 'document', version: '', state: 'failed', from: 'render_report' }) as const
 
 /** Asks again for what nobody renders any more: Graphile Worker gives the job of a killed worker to another after four hours only. */
 export async function askForLost(): Promise<void> {

@@ -1,82 +1,86 @@
 import type { Photo } from './photo'
 
-/** For how long the addresses of pictures work. Seconds. */
-const expiresIn = 600
+type Picture = Photo['picture']
 
-/** The form, and what was uploaded last. */
-export async function landing(photos: readonly Photo[]): Promise<string> {
-  const thumbs = photos.map(async ({ id, picture }) => {
-    const url = await picture.signedUrl('thumb', { expiresIn })
-    const shown =
-      picture.processing || picture.error || !url ? `<span>${picture.error ? 'failed' : 'processing'}</span>` : `<img src="${text(url)}" alt="">`
-    return `<a href="/photos/${id}">${shown}</a>`
-  })
+/** The form, and what was uploaded last. Each picture has its own shape, and room for it before it is there. */
+export async function gallery(photos: readonly Photo[]): Promise<string> {
+  const items = photos.map(
+    async ({ id, picture }) => `
+      <li style="--ratio: ${(picture.width ?? 1) / (picture.height ?? 1)}" ${watched(picture, 'tile')}>
+        <a class="picture" href="/photos/${id}">${await tile(picture)}</a>${bar(picture)}
+      </li>`,
+  )
+  const waiting = photos.filter(({ picture }) => picture.processing).length
   return page(`
     <h1>Photos</h1>
     <form method="post" action="/photos" enctype="multipart/form-data">
-      <input type="file" name="picture" accept="image/*" required aria-label="Picture">
+      <label for="pictures">Pictures</label>
+      <input type="file" id="pictures" name="pictures" accept="image/*" multiple required>
       <button>Upload</button>
     </form>
-    <div class="photos">${(await Promise.all(thumbs)).join('\n')}</div>`)
+    <p role="status" id="status">${waiting > 0 ? `Yet to come: ${waiting}` : ''}</p>
+    <ul class="gallery" aria-label="Latest photos">${(await Promise.all(items)).join('')}</ul>`)
 }
 
-/** What has become of an upload. It asks again by itself as long as that is not known. */
-export async function result({ picture }: Photo): Promise<string> {
-  const name = text(picture.fileName ?? '')
-  if (picture.processing) {
-    return page(
-      `<h1>${name}</h1><p id="state" data-state="processing">Your picture is safe, and is being processed.</p>`,
-      '<meta http-equiv="refresh" content="1">',
-    )
-  }
-  if (picture.error) {
-    const { code, message } = picture.error
-    return page(`<h1>${name}</h1><p id="state" data-state="failed">This picture could not be processed.</p><pre>${code}: ${text(message)}</pre>`)
-  }
-  const [large, thumb] = await Promise.all([picture.signedUrl('large', { expiresIn }), picture.signedUrl('thumb', { expiresIn })])
-  const original = await picture.signedUrl('original', { expiresIn, fileName: picture.fileName ?? undefined })
-  return page(`
-    <h1>${name}</h1>
-    <p id="state" data-state="done">
-      ${picture.width} × ${picture.height} pixels, ${((picture.fileSize ?? 0) / 1024 / 1024).toFixed(1)} MB.
-      <a id="original" href="${text(original ?? '')}">Save the original</a>
-    </p>
-    <img id="large" src="${text(large ?? '')}" alt="">
-    <p><img id="thumb" src="${text(thumb ?? '')}" alt="" width="150"></p>`)
+/** One picture, as large as there is room. */
+export async function single({ id, picture }: Photo): Promise<string> {
+  const { width, height, fileSize } = picture
+  return page(
+    `
+    <p><a href="/">All photos</a></p>
+    <h1>${nameOf(picture)}</h1>
+    <div class="single" ${watched(picture, 'photo')}><div class="picture">${await photo(picture)}</div>${bar(picture)}</div>
+    <p role="status" id="status"></p>
+    <p>${width} × ${height} pixels, ${Math.ceil((fileSize ?? 0) / 1024)} KB. <a id="original" href="/photos/${id}/original">Save the original</a></p>`,
+    nameOf(picture),
+  )
+}
+
+export const tile = (picture: Picture) => shown(picture, '(max-width: 40rem) 90vw, 24rem')
+export const photo = (picture: Picture) => shown(picture, '(max-width: 62rem) 94vw, 60rem')
+
+/** A picture in whatever state: its placeholder, then what a browser chooses from, or why there is none. */
+async function shown(picture: Picture, sizes: string): Promise<string> {
+  const alt = picture.fileName ?? ''
+  if (picture.error) return `<span class="problem">${nameOf(picture)} could not be processed: ${picture.error.code}</span>`
+  return picture.picture({ alt, sizes, urls: await picture.signedUrls({ stable: true }) })
+}
+
+/** What page.mjs reads: by which token it watches, and which view it is to show. */
+function watched(picture: Picture, view: 'tile' | 'photo'): string {
+  if (picture.processing) return `data-state="processing" data-view="${view}" data-token="${picture.watchToken()}"`
+  return `data-state="${picture.error ? 'failed' : 'processed'}"`
+}
+
+function bar(picture: Picture): string {
+  return picture.processing ? `<progress max="1" aria-label="${nameOf(picture)}"></progress>` : ''
 }
 
 export function failed(words: string): string {
-  return page(`<h1>Sorry</h1><p id="state" data-state="refused">${text(words)}</p>`)
+  return page(`<h1>Sorry</h1><p id="problem">${text(words)}</p><p><a href="/">All photos</a></p>`, 'Sorry')
 }
 
-function page(body: string, head = ''): string {
+function page(body: string, title = 'Photos'): string {
   return `<!doctype html>
 <html lang="en">
   <head>
     <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width">
-    <title>Photos</title>
-    ${head}
-    <style>
-      body { max-width: 44rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #223; background: #fafaf7 }
-      h1 { font-size: 1.5rem; overflow-wrap: anywhere }
-      form { padding: 1rem; border: 1px solid #ccd; border-radius: .5rem; background: #fff }
-      button { padding: .4rem 1rem; border: 0; border-radius: .3rem; color: #fff; background: #245; font: inherit; cursor: pointer }
-      img { max-width: 100%; border-radius: .3rem; vertical-align: top }
-      pre { white-space: pre-wrap }
-      .photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .5rem; margin-top: 1rem }
-      .photos span { display: grid; place-items: center; aspect-ratio: 1; border-radius: .3rem; background: #e8e8e2 }
-      [data-state=processing]::before { content: '◌ ' }
-    </style>
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <title>${title}</title>
+    <link rel="icon" href="data:,">
+    <link rel="stylesheet" href="/page.css">
+    <script type="module" src="/page.mjs"></script>
   </head>
   <body>
-    ${body}
-    <p><a href="/">All photos</a></p>
+    <main>${body}
+    </main>
   </body>
 </html>`
 }
 
-/** Text as HTML shows it. */
+/** What a picture is called, as HTML shows it. */
+const nameOf = ({ fileName }: Picture) => text(fileName ?? '')
+
 function text(value: string): string {
   return value.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }

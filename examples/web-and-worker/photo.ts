@@ -7,9 +7,13 @@ export class Photo {
   id!: number
 
   @Attachment({
-    styles: { large: { geometry: '1200x1200>', format: 'webp' }, thumb: { geometry: '300x300#', format: 'webp' } },
+    styles: {
+      large: { geometry: '1600x1600>', format: 'webp' },
+      medium: { geometry: '800x800>', format: 'webp' },
+      small: { geometry: '400x400>', format: 'webp' },
+    },
     accept: ['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'],
     maxSize: '200 MB',
   })
-  picture!: Attached<'large' | 'thumb'>
+  picture!: Attached<'large' | 'medium' | 'small'>
 }

@@ -1,42 +1,71 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import multipart from '@fastify/multipart'
-import Fastify, { type FastifyError } from 'fastify'
-import { RefusedFileError, StorageError } from 'typeorm-attachments'
+import Fastify, { type FastifyError, type FastifyReply } from 'fastify'
+import { RefusedFileError, StorageError, toNodeHandler } from 'typeorm-attachments'
 import { attachments, dataSource } from './attachments'
-import { failed, landing, result } from './pages'
+import { failed, gallery, photo, single, tile } from './pages'
 import { Photo } from './photo'
 
 const photos = dataSource.getRepository(Photo)
 const app = Fastify()
 
 // attach() refuses what is larger than `maxSize`; the parser's own limit only has to be no lower
-app.register(multipart, { limits: { files: 1, fileSize: 2 ** 30 } })
+app.register(multipart, { limits: { files: 24, fileSize: 2 ** 30 } })
 
-// pages hold addresses that expire
-app.addHook('onSend', async (_, reply) => void reply.headers({ 'cache-control': 'no-store' }))
+/** Pages hold addresses that expire. */
+const send = (reply: FastifyReply, page: string) => reply.headers({ 'content-type': 'text/html', 'cache-control': 'no-store' }).send(page)
 
-app.get('/', async (_, reply) => reply.type('text/html').send(await landing(await photos.find({ order: { id: 'DESC' }, take: 12 }))))
+app.get('/', async (_, reply) => send(reply, await gallery(await photos.find({ order: { id: 'DESC' }, take: 24 }))))
 
 app.post('/photos', async (request, reply) => {
-  const upload = await request.file()
-  if (!upload) return reply.redirect('/', 303)
-  const photo = photos.create()
-  // the upload goes through to the bucket as it comes: neither the memory nor a disk holds it
-  await attachments.attach(photo, 'picture', upload)
-  await photos.save(photo)
-  return reply.redirect(`/photos/${photo.id}`, 303)
+  for await (const upload of request.files()) {
+    const photo = photos.create()
+    // the upload goes through to the bucket as it comes: neither the memory nor a disk holds it
+    await attachments.attach(photo, 'picture', upload)
+    await photos.save(photo)
+  }
+  return reply.redirect('/', 303)
 })
 
-app.get<{ Params: { id: string } }>('/photos/:id(^\\d{1,9}$)', async (request, reply) => {
-  const photo = await photos.findOneBy({ id: Number(request.params.id) })
-  return photo ? reply.type('text/html').send(await result(photo)) : reply.callNotFound()
+/** The photo that an address names. */
+async function photoAt({ params }: { params: { id: string } }): Promise<Photo | null> {
+  return photos.findOneBy({ id: Number(params.id) })
+}
+
+const onePhoto = '/photos/:id(^\\d{1,9}$)'
+app.get<{ Params: { id: string } }>(onePhoto, async (request, reply) => {
+  const found = await photoAt(request)
+  return found ? send(reply, await single(found)) : reply.callNotFound()
 })
 
-app.setNotFoundHandler((_, reply) => reply.status(404).type('text/html').send(failed('There is no such page.')))
+app.get<{ Params: { id: string } }>(`${onePhoto}/original`, async (request, reply) => {
+  const { picture } = (await photoAt(request)) ?? {}
+  const url = await picture?.signedUrl('original', { fileName: picture.fileName ?? undefined })
+  return url ? reply.redirect(url) : reply.callNotFound()
+})
+
+// who has the token of a picture is told what each page is to show of it, when there is something new
+const stopping = new AbortController()
+const watch = attachments.watch({ show: async (picture) => ({ tile: await tile(picture), photo: await photo(picture) }) })
+const untilStop = (request: Request) => watch(new Request(request, { signal: AbortSignal.any([request.signal, stopping.signal]) }))
+app.get('/watch', toNodeHandler(untilStop))
+
+const files = {
+  'page.css': [join(__dirname, 'page.css'), 'text/css'],
+  'page.mjs': [join(__dirname, 'page.mjs'), 'text/javascript'],
+  'client.mjs': [require.resolve('typeorm-attachments/client'), 'text/javascript'],
+} as const
+for (const [name, [file, type]] of Object.entries(files)) {
+  app.get(`/${name}`, async (_, reply) => reply.type(type).send(await readFile(file)))
+}
+
+app.setNotFoundHandler((_, reply) => send(reply.status(404), failed('There is no such page.')))
 
 app.setErrorHandler<FastifyError>((error, _, reply) => {
   const [status, words] = explained(error)
   if (status >= 500) console.error(error)
-  return reply.status(status).type('text/html').send(failed(words))
+  return send(reply.status(status), failed(words))
 })
 
 function explained(error: FastifyError): [status: number, words: string] {
@@ -62,8 +91,9 @@ async function start(): Promise<void> {
   console.log(`listening on port ${new URL(address).port}`)
 }
 
-/** Uploads that are under way come to their end. Heroku waits for that for 30 seconds. */
+/** Uploads that are under way come to their end. Heroku waits for that for 30 seconds. Pages watch whoever comes next. */
 async function stop(): Promise<void> {
+  stopping.abort()
   await app.close()
   await attachments.close()
   await dataSource.destroy()
