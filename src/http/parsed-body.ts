@@ -1,11 +1,10 @@
 import { UsageError } from '../errors'
-import type { NodeRequest } from './node-request'
 
 /**
  * A body that a parser has read already, as bytes again: what it has kept of them, or else what it made of them, written anew. The
  * headers are made to fit. Throws a `UsageError` with `body_parsed` where nothing of that can be had.
  */
-export function parsedBody({ rawBody }: NodeRequest, body: unknown, headers: Headers): Uint8Array<ArrayBuffer> | undefined {
+export function parsedBody({ rawBody }: { readonly rawBody?: unknown }, body: unknown, headers: Headers): Uint8Array<ArrayBuffer> | undefined {
   const bytes = rawBody instanceof Uint8Array ? rawBody : bytesOf(body, headers)
   headers.delete('content-encoding')
   headers.delete('transfer-encoding')
