@@ -68,12 +68,21 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
 
   const messageOfSignal = (signal: Signal): Message => ({ ...signal, from, channel: channelOf(signal.version) })
 
+  /** What cannot be told along is told after it: it must not keep a row from being written. */
+  function along(signal: Signal): Along | undefined {
+    try {
+      return notifier?.along?.(messageOfSignal(signal))
+    } catch {
+      return undefined
+    }
+  }
+
   if (events.eventNames().length > 0) listen()
   const listeners = events as EventEmitter
   listeners.on('newListener', listen)
 
   return {
-    along: (signal) => notifier?.along?.(messageOfSignal(signal)),
+    along,
 
     teller(statement) {
       let last: Promise<unknown> = Promise.resolve()
@@ -81,7 +90,7 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
         async along(signal) {
           if (!notifier?.along) return undefined
           await last
-          return notifier.along(messageOfSignal(signal))
+          return along(signal)
         },
 
         tell(signal, others) {
