@@ -118,16 +118,26 @@ it('a failure is told, and a retry, and styles that are made anew', async () => 
   ])
 })
 
-it('a listener that throws stops nothing, and is a warning', async () => {
+it.each([
+  ['throws', () => out()],
+  ['rejects', async () => out()],
+])('a listener that %s stops nothing, and is a warning', async (_, listener) => {
   const { attachments, user, run, dataSource } = await waiting()
   const warned = warnings()
-  attachments.events.on('processed', () => {
-    throw new Error('out of order')
-  })
+  attachments.events.on('processed', listener)
+  const others = heard(attachments)
+  const once = vi.fn()
+  attachments.events.once('progress', once)
   await run()
   expect((await dataSource.manager.findOneByOrFail(User, { id: user.id })).avatar.processing).toBe(false)
   await vi.waitFor(() => expect(warned).toContainEqual(expect.stringContaining("attachments.events for 'processed' threw: out of order")))
+  expect(others.at(-1)).toMatchObject({ state: 'processed' })
+  expect(once).toHaveBeenCalledTimes(1)
 })
+
+function out(): never {
+  throw new Error('out of order')
+}
 
 it('listeners stay when the attachments are closed and connected again', async () => {
   const { attachments, dataSource } = await world([User])

@@ -55,10 +55,17 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
 
   function happened(signal: Signal): void {
     for (const wake of [...(watchers.get(signal.version) ?? [])]) wake(signal)
-    try {
-      events.emit(signal.state, signal)
-    } catch (error) {
+    const threw = (error: unknown) => {
       process.emitWarning(`a listener of attachments.events for '${signal.state}' threw: ${messageOf(error)}`, 'AttachmentWarning')
+    }
+    // one by one, for emit() ends with the first that throws, and leaves one that rejects to end the process
+    for (const listener of events.rawListeners(signal.state)) {
+      try {
+        const heard: unknown = Reflect.apply(listener, events, [signal])
+        if (heard instanceof Promise) heard.catch(threw)
+      } catch (error) {
+        threw(error)
+      }
     }
   }
 
