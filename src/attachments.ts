@@ -83,7 +83,7 @@ type AttachmentOf<E> = { [P in keyof E]-?: NonNullable<E[P]> extends AnyAttached
 export class Attachments {
   /**
    * Tells what happens to files: `attached`, `processing`, `progress`, `processed`, `failed` and `removed`, each with a `Signal`, after it
-   * was committed. What other processes do is told where there is a notifier. A listener that throws is a warning.
+   * was committed. What other processes do is told where there is a notifier. A listener that throws or rejects is a warning.
    */
   readonly events: AttachmentEvents = new EventEmitter()
   readonly #setup: Setup

@@ -1,10 +1,10 @@
 import 'reflect-metadata'
-import { Entity, PrimaryGeneratedColumn } from 'typeorm'
+import { type DataSourceOptions, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { expect, it, vi } from 'vitest'
 import { type Attached, Attachment, type Attachments, type Signal, type State } from '../src'
 import { jpeg } from './support/pictures'
 import { warnings } from './support/warnings'
-import { heldBackground, type World, type WorldOptions, world } from './support/world'
+import { database, heldBackground, type World, type WorldOptions, world } from './support/world'
 
 @Entity()
 class User {
@@ -118,16 +118,26 @@ it('a failure is told, and a retry, and styles that are made anew', async () => 
   ])
 })
 
-it('a listener that throws stops nothing, and is a warning', async () => {
+it.each([
+  ['throws', () => out()],
+  ['rejects', async () => out()],
+])('a listener that %s stops nothing, and is a warning', async (_, listener) => {
   const { attachments, user, run, dataSource } = await waiting()
   const warned = warnings()
-  attachments.events.on('processed', () => {
-    throw new Error('out of order')
-  })
+  attachments.events.on('processed', listener)
+  const others = heard(attachments)
+  const once = vi.fn()
+  attachments.events.once('progress', once)
   await run()
   expect((await dataSource.manager.findOneByOrFail(User, { id: user.id })).avatar.processing).toBe(false)
   await vi.waitFor(() => expect(warned).toContainEqual(expect.stringContaining("attachments.events for 'processed' threw: out of order")))
+  expect(others.at(-1)).toMatchObject({ state: 'processed' })
+  expect(once).toHaveBeenCalledTimes(1)
 })
+
+function out(): never {
+  throw new Error('out of order')
+}
 
 it('listeners stay when the attachments are closed and connected again', async () => {
   const { attachments, dataSource } = await world([User])
@@ -191,6 +201,27 @@ it('ready() gives up after its timeout, and when its signal says so, and leaves 
   visitor.abort(reason)
   await expect(ready).rejects.toBe(reason)
   await expect(user.avatar.ready('thumb', { signal: visitor.signal })).rejects.toBe(reason)
+})
+
+it('ready() gives up also while it waits for the connection of whoever waits', async () => {
+  const dataSource = await database([User], { poolSize: 1 } as Partial<DataSourceOptions>)
+  const { attachments } = await world([User], { dataSource, background: heldBackground() })
+  const user = new User()
+  await attachments.attach(user, 'avatar', await jpeg())
+  await dataSource.manager.save(user)
+  const waiting = dataSource.transaction(() => user.avatar.ready('thumb', { timeout: 50 }))
+  await expect(waiting).rejects.toMatchObject({ code: 'not_ready', message: expect.stringContaining('50 ms') })
+})
+
+it('ready() waits as long as it is told, and takes no time that is none', async () => {
+  const { user, run } = await waiting()
+  for (const timeout of [Number.NaN, -1, 'soon' as never]) {
+    await expect(user.avatar.ready('thumb', { timeout })).rejects.toMatchObject({ code: 'bad_timeout' })
+  }
+  const patient = [2 ** 31, Number.POSITIVE_INFINITY].map((timeout) => user.avatar.ready('thumb', { timeout }))
+  await expect(user.avatar.ready('thumb', { timeout: 20 })).rejects.toMatchObject({ code: 'not_ready' })
+  await run()
+  await Promise.all(patient)
 })
 
 it('ready() is refused where there is nothing to wait for', async () => {

@@ -34,6 +34,13 @@ class Photo {
   @Attachment({ styles: { thumb: '20x20#' }, accept: ['image/*'] }) file!: Attached<'thumb'>
 }
 
+/** Counts further than a number does. */
+@Entity()
+class Counted {
+  @PrimaryColumn('bigint', { transformer: { to: String, from: BigInt } }) id!: bigint
+  @Attachment({ styles: { thumb: '20x20#' }, accept: ['image/*'] }) file!: Attached<'thumb'>
+}
+
 /** What a notifier needs, and the line to its server. */
 interface Way {
   /** Of a process of its own. */
@@ -129,9 +136,9 @@ const shared = new Map<string, { staging: Storage; storage: Storage }>()
 async function side(url: string, notifier: Notifier, background: BackgroundAdapter = inlineBackground()): Promise<Side> {
   const storages = shared.get(url) ?? { staging: memoryStorage(), storage: memoryStorage({ publicUrl: 'https://files.test' }) }
   shared.set(url, storages)
-  const dataSource = await new DataSource({ type: 'postgres', url, entities: [Photo], synchronize: true }).initialize()
+  const dataSource = await new DataSource({ type: 'postgres', url, entities: [Photo, Counted], synchronize: true }).initialize()
   onTestFinished(() => dataSource.destroy())
-  const { attachments } = await world([Photo], { dataSource, notifier, background, ...storages })
+  const { attachments } = await world([Photo, Counted], { dataSource, notifier, background, ...storages })
   const signals: Signal[] = []
   return { attachments, dataSource, signals }
 }
@@ -223,6 +230,25 @@ for (const [name, { there, begin }] of Object.entries(ways)) {
       expect(photo.file.processing).toBe(false)
       expect(web.signals.at(-1)).toMatchObject({ state: 'processed' })
     })
+
+    it.skipIf(name === 'memory')('a server that has fallen silent keeps neither a save nor close()', async () => {
+      const url = await newDatabase()
+      const { notifier, line } = await begin(url)
+      const [web, page] = [await side(url, notifier()), await side(url, notifier())]
+      listen(page)
+      await untilHeard(web, page)
+      line?.silence()
+      expect((await save(page, 'one')).file.processing).toBe(false)
+      await page.attachments.close()
+    })
+
+    it('what begins to listen can be closed at once', async () => {
+      const url = await newDatabase()
+      const { notifier } = await begin(url)
+      const page = await side(url, notifier())
+      listen(page)
+      await page.attachments.close()
+    })
   })
 }
 
@@ -280,6 +306,30 @@ describe('PostgreSQL tells with the transaction', () => {
     await vi.waitFor(() => expect(page.signals.at(-1)).toMatchObject({ version: file.version, id: {}, state: 'processed' }))
   })
 
+  it('a server that does not answer at all does not keep close()', async () => {
+    const url = await newDatabase()
+    const wire = await lineTo(url)
+    wire.silence()
+    const page = await side(url, postgresNotifier({ connection: url.replace(/:\d+\//, `:${wire.port}/`) }))
+    listen(page)
+    await vi.waitFor(() => expect(wire.taken).toBeGreaterThan(0))
+    await page.attachments.close()
+  })
+
+  it.each(["it's $1", 'x'.repeat(63)])('a channel may be called %s', async (channel) => {
+    const url = await newDatabase()
+    const [web, page] = [
+      await side(url, postgresNotifier({ connection: url, channel })),
+      await side(url, postgresNotifier({ connection: url, channel })),
+    ]
+    listen(page)
+    await untilHeard(web, page)
+  })
+
+  it.each(['', 'x'.repeat(64)])('a channel that PostgreSQL cannot have is refused: %s', (channel) => {
+    expect(() => postgresNotifier({ connection: 'postgres://nowhere', channel })).toThrow(expect.objectContaining({ code: 'bad_channel' }))
+  })
+
   it('another kind of database is refused by connect()', async () => {
     const refused = world([Photo], { on: sqlite, notifier: postgresNotifier({ connection: 'postgres://nowhere' }) })
     await expect(refused).rejects.toMatchObject({ name: 'UsageError', code: 'wrong_database' })
@@ -320,6 +370,48 @@ describe('a function, which may be frozen after its job,', () => {
     expect(await attachments.perform(given)).toMatchObject({ result: 'done' })
     await vi.waitFor(() => expect(warned).toContainEqual(expect.stringContaining('the notifier did not answer')))
   })
+})
+
+it.each(Object.entries(ways).filter(([, { there }]) => there))('an id may be a bigint: %s', async (_, { begin }) => {
+  const url = await newDatabase()
+  const { notifier } = await begin(url)
+  const [web, page] = [await side(url, notifier()), await side(url, notifier())]
+  listen(page)
+  await untilHeard(web, page)
+  const id = 9_007_199_254_740_993n
+  const counted = Object.assign(new Counted(), { id })
+  await web.attachments.attach(counted, 'file', await jpeg(40, 40))
+  await web.dataSource.manager.save(counted)
+  expect(counted.file.processing).toBe(false)
+  await vi.waitFor(() => expect(page.signals.at(-1)).toMatchObject({ entity: 'Counted', state: 'processed' }))
+  expect(`${page.signals.at(-1)?.id['id']}`).toBe(`${id}`)
+})
+
+it('what cannot be told along with a statement keeps no file from being saved and processed', async () => {
+  const url = await newDatabase()
+  const broken = {
+    ...postgresNotifier({ connection: url }),
+    along() {
+      throw new Error('out of order')
+    },
+  }
+  const [web, page] = [await side(url, broken), await side(url, postgresNotifier({ connection: url }))]
+  listen(page)
+  await untilHeard(web, page)
+  expect((await save(web, 'one')).file.processing).toBe(false)
+})
+
+it('Redis that does not answer is waited for with a thousand messages, and no more', async () => {
+  const silent = createServer()
+  await new Promise<void>((listening) => silent.listen(0, '127.0.0.1', listening))
+  onTestFinished(() => void silent.close())
+  const client = new Redis((silent.address() as AddressInfo).port, '127.0.0.1', { enableReadyCheck: false })
+  client.on('error', () => undefined)
+  onTestFinished(() => client.disconnect())
+  const notifier = redisNotifier({ client })
+  const message = { entity: 'Photo', id: {}, attachment: 'file', version: 'v', state: 'attached', from: 'here' } as const
+  for (let n = 0; n < 1_000; n++) notifier.notify(message, async () => undefined).catch(() => undefined)
+  await expect(notifier.notify(message, async () => undefined)).rejects.toThrow('1000 messages wait')
 })
 
 it('an MQTT broker that stays away is waited for with a thousand messages, and no more', async () => {

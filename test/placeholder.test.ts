@@ -102,6 +102,20 @@ it.each([
   expect(file.placeholder()?.length).toBeLessThan(1500)
 })
 
+it.each([
+  [1, 1],
+  [3, 2],
+  [1, 5_000],
+  [5_000, 1],
+  [2_000, 50],
+])('has the colour of a picture of %i × %i pixels', async (width, height) => {
+  const original = await sharp({ create: { width, height, channels: 3, background: { r: 200, g: 30, b: 10 } } })
+    .png()
+    .toBuffer()
+  const { file } = await processed('picture', original)
+  expectNear(await quarters(sharp(bytesOf(file.placeholder()))), Array(4).fill([200, 30, 10]), 10)
+})
+
 it('stands upright, where the picture lies on its side', async () => {
   const { file } = await processed('picture', await corners(300, 400, 6).jpeg().toBuffer())
   const bytes = bytesOf(file.placeholder())

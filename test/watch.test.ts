@@ -283,6 +283,23 @@ describe('show', () => {
     await expect(watch(new Request(addressOf([token])))).rejects.toMatchObject({ code: 'unknown_style' })
     await expect(watch(streamOf([token]))).rejects.toMatchObject({ code: 'unknown_style' })
   })
+
+  it('that makes no JSON is the error of the handler, and later a warning that concerns no other file', async () => {
+    const said = warnings()
+    const { saved, attachments, background } = await start()
+    const [one, other] = [await saved(), await saved()]
+    const tokens = [one.avatar.watchToken(), other.avatar.watchToken()]
+    const never = attachments.watch({ show: () => 1n })
+    await expect(never(new Request(addressOf(tokens)))).rejects.toThrow('BigInt')
+    await expect(never(streamOf(tokens))).rejects.toThrow('BigInt')
+    const watch = attachments.watch({ show: ({ processing }, { id }) => (processing || id['id'] !== one.id ? 'seen' : 1n) })
+    const page = watcherOf(await watch(streamOf(tokens)))
+    await background.run()
+    await expect.poll(() => page.states.at(-1)).toMatchObject({ token: tokens[1], state: 'processed', file: 'seen' })
+    await expect.poll(() => said.at(-1)).toMatch(/BigInt/)
+    await attachments.close()
+    await expect.poll(() => page.ended).toBe(true)
+  })
 })
 
 describe('without a stream', () => {
@@ -349,7 +366,8 @@ describe('a request is refused', () => {
     for (const bad of ['', 'a', `${good}a`, good.replace(/.$/, (last) => (last === 'A' ? 'Q' : 'A')), upload, foreign.sign(claim)]) {
       expect(await refused(watch, request([good, bad]))).toBe('403 bad_token')
     }
-    expect(await refused(watch, request([good, user.avatar.watchToken({ expiresIn: -1 })]))).toBe('403 token_expired')
+    const expired = watchTokensOf([secret]).sign({ ...claim, until: Date.now() - 1 })
+    expect(await refused(watch, request([good, expired]))).toBe('403 token_expired')
     const gone = watchTokensOf([secret]).sign({ ...claim, attachment: 'picture' })
     expect(await refused(watch, request([gone]))).toBe('404 unknown_attachment')
   })
@@ -368,6 +386,11 @@ describe('a request is refused', () => {
   it('no handler is made without a secret', async () => {
     const { attachments } = await world([User])
     expect(() => attachments.watch()).toThrow(expect.objectContaining({ code: 'secret_missing' }))
+  })
+
+  it.each([Number.NaN, -1, 0, Number.POSITIVE_INFINITY, 40_000_000])('a token that would be good for %s seconds', async (expiresIn) => {
+    const { avatar } = await (await start()).saved()
+    expect(() => avatar.watchToken({ expiresIn })).toThrow(expect.objectContaining({ code: 'bad_expiry' }))
   })
 
   it('a watch token is no token of an upload', async () => {
@@ -438,7 +461,7 @@ it('a job that is done at once is seen like any other', async () => {
 async function counted(options: WorldOptions = {}) {
   const queries: string[] = []
   const here = await start(options)
-  const logger = { logQuery: (sql: string) => /^SELECT.*FROM "user" WHERE/s.test(sql) && queries.push(sql) } as unknown as Logger
+  const logger = { logQuery: (sql: string) => /^SELECT.*FROM "user" WHERE .* IN \(/s.test(sql) && queries.push(sql) } as unknown as Logger
   here.dataSource.setOptions({ logging: ['query'] })
   Object.assign(here.dataSource, { logger })
   return { ...here, queries }

@@ -10,6 +10,9 @@ import { placeholderUrl } from './placeholder'
 import { type News, type ReadyOptions, untilReady } from './ready'
 import { type Failure, type FileFacts, type Meta, type StyleRecord, templateContext } from './record'
 
+/** Seconds. */
+const year = 365 * 24 * 60 * 60
+
 declare const styleNames: unique symbol
 
 /** What an attached file knows besides its columns: set once for each entity's attachment, when `connect()` is called. */
@@ -167,10 +170,13 @@ export class Attached<S extends string = never> {
    * A token that lets a page watch this file by `attachments.watch()`, whatever becomes of it. Throws a `UsageError` without a file, and
    * where `new Attachments()` has no `secret`.
    *
-   * @param expiresIn seconds in which watching has to begin, default 3600
+   * @param expiresIn seconds in which watching has to begin, up to a year; default 3600
    */
   watchToken({ expiresIn = 3600 }: { expiresIn?: number } = {}): string {
     const { definition, surroundings } = attachmentOf(this)
+    if (!(expiresIn >= 1 && expiresIn <= year)) {
+      throw new UsageError('bad_expiry', `a token to watch cannot be good for ${expiresIn} seconds: give 1 to ${year} (a year)`)
+    }
     if (this.version) return surroundings.news.watchToken(this.version, expiresIn)
     throw new UsageError('nothing_attached', `${surroundings.entity}.${definition.property} has no file that could be watched: attach() one first`)
   }

@@ -9,6 +9,9 @@ export interface ReadyOptions {
   readonly signal?: AbortSignal
 }
 
+/** What a timer waits at most. Milliseconds. */
+const longest = 2 ** 31 - 1
+
 /** How it is learnt what has become of the files of one attachment. */
 export interface News {
   /** What the row says that has this version; null where none has. */
@@ -34,20 +37,21 @@ export async function untilReady(
   { timeout, signal }: ReadyOptions,
 ): Promise<AttachmentRecord> {
   if (!version) throw new UsageError('not_ready', `${name} has no file: there is nothing to wait for`)
+  if (timeout !== undefined && !(timeout >= 0))
+    throw new UsageError('bad_timeout', `${name} cannot be waited for during ${timeout} ms: give a timeout from 0, or none`)
   const givenUp = new AbortController()
   const fail = (reason: unknown) => givenUp.abort(reason)
   const onAbort = () => fail(signal?.reason)
   signal?.throwIfAborted()
   signal?.addEventListener('abort', onAbort)
   const late = new UsageError('not_ready', `'${style}' of ${name} was not ready after ${timeout} ms: look at processing and error, and wait again`)
-  const timer = timeout === undefined ? undefined : setTimeout(fail, timeout, late)
+  const timer = timeout === undefined ? undefined : setTimeout(fail, Math.min(timeout, longest), late)
   // whatever happens from here on is heard, so that no look comes too early
   const bell = bellOf(news.pause, givenUp.signal)
   const deaf = news.watch(version, (heard) => heard?.state !== 'progress' && bell.ring())
   try {
     for (;;) {
-      const record = await news.look(version)
-      givenUp.signal.throwIfAborted()
+      const record = await unless(givenUp.signal, news.look(version))
       if (isReady(record, style, name)) return record
       await bell.rung()
     }
@@ -56,6 +60,15 @@ export async function untilReady(
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
   }
+}
+
+/** What is looked up, unless it is given up before: a look waits for a connection, which may be that of whoever waits. */
+function unless<T>(givenUp: AbortSignal, looked: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(givenUp.reason)
+    givenUp.addEventListener('abort', giveUp)
+    looked.then(resolve, reject).finally(() => givenUp.removeEventListener('abort', giveUp))
+  })
 }
 
 function isReady(record: AttachmentRecord | null, style: string, name: string): record is AttachmentRecord {

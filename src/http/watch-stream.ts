@@ -27,6 +27,12 @@ interface Watched {
   again: boolean
 }
 
+/** A state that is still to be told, as a page reads it: what makes no JSON never gets so far. */
+interface Told {
+  readonly state: WatchState
+  readonly event: string
+}
+
 /**
  * Tells one page what happens to its files, as fast as it reads: of each file nothing is kept but what it is to be told next. Whatever
  * happens from the beginning on is heard, so that no look comes too early.
@@ -35,26 +41,26 @@ export class WatchStream {
   readonly #setup: StreamSetup
   readonly #files: readonly Watched[]
   readonly #deaf: ReadonlyArray<() => void>
-  readonly #toTell = new Map<string, WatchState>()
-  #frames: Frames | undefined
+  readonly #frames: Frames
+  readonly #toTell = new Map<string, Told>()
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined
   #ended = false
 
-  constructor(files: readonly TokenFor[], setup: StreamSetup) {
+  constructor(files: readonly TokenFor[], frames: Frames, setup: StreamSetup) {
     this.#setup = setup
+    this.#frames = frames
     this.#files = files.map((file) => ({ file, done: 0, looking: false, again: false }))
     this.#deaf = this.#files.map((watched) => setup.port.watch(watched.file.version, (signal) => this.#wake(watched, signal)))
     setup.streams.add(this)
   }
 
   /** Looks at all files, and gives what the page reads. */
-  async begin(frames: Promise<Frames>): Promise<ReadableStream<Uint8Array>> {
-    const [ready] = await Promise.all([frames, ...this.#files.map((watched) => this.#look(watched))])
-    this.#frames = ready
+  async begin(): Promise<ReadableStream<Uint8Array>> {
+    await Promise.all(this.#files.map((watched) => this.#look(watched)))
     return new ReadableStream<Uint8Array>({
       start: (controller) => {
         this.#controller = controller
-        controller.enqueue(encoder.encode(ready.first + this.#taken()))
+        controller.enqueue(encoder.encode(this.#frames.first + this.#taken()))
         if (this.#ended) controller.close()
       },
       pull: () => this.#write(),
@@ -72,7 +78,7 @@ export class WatchStream {
 
   /** Shows that the stream is open. A page that reads slowly sees that anyway. */
   beat(): void {
-    if (this.#isRead()) this.#controller?.enqueue(encoder.encode(this.#frames?.alive))
+    if (this.#isRead()) this.#controller?.enqueue(encoder.encode(this.#frames.alive))
   }
 
   /** Ends, with what is still to be told. */
@@ -97,8 +103,15 @@ export class WatchStream {
   }
 
   #lookLater(watched: Watched): void {
-    if (watched.looking) watched.again = true
-    else this.#look(watched).catch((error) => !this.#ended && this.#setup.streams.failed(error))
+    if (watched.looking) {
+      watched.again = true
+      return
+    }
+    this.#look(watched).catch((error) => {
+      if (this.#ended) return
+      this.#setup.streams.failed(error)
+      if (watched.again) this.#lookLater(watched)
+    })
   }
 
   async #look(watched: Watched): Promise<void> {
@@ -119,7 +132,8 @@ export class WatchStream {
 
   /** What a page that reads slowly was not told yet is told as it is by then. */
   #tell(state: WatchState): void {
-    this.#toTell.set(state.token, { file: this.#toTell.get(state.token)?.file, ...state })
+    const now = { file: this.#toTell.get(state.token)?.state.file, ...state }
+    this.#toTell.set(state.token, { state: now, event: this.#frames.of(now) })
     this.#write()
   }
 
@@ -132,8 +146,7 @@ export class WatchStream {
   }
 
   #taken(): string {
-    const states = this.#files.flatMap(({ file }) => this.#toTell.get(file.token) ?? [])
-    const events = states.map((state) => this.#frames?.of(state))
+    const events = this.#files.map(({ file }) => this.#toTell.get(file.token)?.event ?? '')
     this.#toTell.clear()
     return events.join('')
   }

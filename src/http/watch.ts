@@ -38,10 +38,11 @@ export function watchHandler(port: WatchPort, look: Look, streams: OpenStreams, 
   }
 
   async function streamOf(files: readonly TokenFor[], gone: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const frames = await loadFrames()
     gone.throwIfAborted()
-    const stream = new WatchStream(files, setup)
+    const stream = new WatchStream(files, frames, setup)
     gone.addEventListener('abort', () => stream.end(), { once: true })
-    return stream.begin(loadFrames()).catch((error) => {
+    return stream.begin().catch((error) => {
       stream.end()
       throw error
     })

@@ -1,4 +1,5 @@
-import { messageFrom, type Notifier } from './notifier'
+import { messageFrom, type Notifier, textOf } from './notifier'
+import { withLimit } from './with-limit'
 
 /** What is used of a client of MQTT.js. */
 export interface MqttClient {
@@ -19,24 +20,12 @@ export interface MqttNotifierOptions {
   prefix?: string
 }
 
-/** Messages that wait for a broker which is away. What is older than that is found by the next look at the row. */
-const mostWaiting = 1_000
-
 /** Topics of an MQTT broker, after each commit: one for each file, named so that nobody guesses it, for browsers to subscribe to. */
 export function mqttNotifier({ client, prefix = 'typeorm-attachments' }: MqttNotifierOptions): Notifier {
   const topicOf = (channel: string) => `${prefix}/${channel}`
   const all = topicOf('+')
-  let waiting = 0
   return {
-    async notify(message) {
-      if (waiting >= mostWaiting) throw new Error(`${waiting} messages wait for the MQTT broker already`)
-      waiting += 1
-      try {
-        await client.publishAsync(topicOf(message.channel ?? '-'), JSON.stringify(message), { qos: 1 })
-      } finally {
-        waiting -= 1
-      }
-    },
+    notify: withLimit('the MQTT broker', (message) => client.publishAsync(topicOf(message.channel ?? '-'), textOf(message), { qos: 1 })),
 
     topicOf,
 
@@ -52,7 +41,8 @@ export function mqttNotifier({ client, prefix = 'typeorm-attachments' }: MqttNot
       return async () => {
         client.off('message', take)
         client.off('connect', subscribe)
-        if (client.connected) await client.unsubscribeAsync(all).catch(() => undefined)
+        // not waited for: a broker that has fallen silent would keep close()
+        if (client.connected) client.unsubscribeAsync(all).catch(() => undefined)
       }
     },
   }

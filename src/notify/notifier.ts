@@ -43,7 +43,12 @@ export interface Notifier {
   check?(kind: string): void
 }
 
-/** A message as text, or undefined where it is none. */
+/** A message as text. An id may be a `bigint`, which JSON does not know: it is its digits. */
+export function textOf(message: Message): string {
+  return JSON.stringify(message, (_, value) => (typeof value === 'bigint' ? `${value}` : value))
+}
+
+/** The message of a text, or undefined where it is none. */
 export function messageFrom(text: string): Message | undefined {
   try {
     const message = JSON.parse(text) as Message

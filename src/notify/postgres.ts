@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'pg'
 import { UsageError } from '../errors'
-import { type Message, messageFrom, type Notifier } from './notifier'
+import { type Message, messageFrom, type Notifier, textOf } from './notifier'
 
 export interface PostgresNotifierOptions {
   /**
@@ -15,16 +15,21 @@ export interface PostgresNotifierOptions {
 
 /** PostgreSQL takes no payload of 8,000 bytes. */
 const largestPayload = 7_999
+/** And no name of more. Bytes. */
+const longestName = 63
 /** Between two signs of life of the connection that listens, and how long it may be silent. Milliseconds. */
 const interval = 15_000
 /** Until the next try to connect. Milliseconds. */
 const pause = 500
+/** For how long a server that has fallen silent may keep `close()`. Milliseconds. */
+const patience = 1_000
 
 /**
  * NOTIFY and LISTEN of the database of the rows. What happens to a row is told by the statement or the transaction that changes it: by its
  * commit, and only then.
  */
 export function postgresNotifier({ connection, channel = 'typeorm_attachments' }: PostgresNotifierOptions): Notifier {
+  checkChannel(channel)
   return {
     async notify(message, statement) {
       await statement('SELECT pg_notify($1, $2)', [channel, payloadOf(message)])
@@ -50,6 +55,7 @@ export function postgresNotifier({ connection, channel = 'typeorm_attachments' }
       /** Returns when the connection is lost, or not wanted any more. */
       async function listenOnce(ended: AbortSignal): Promise<void> {
         const client = await newClient(connection)
+        if (ended.aborted) return
         const lost = new AbortController()
         const cut = () => lost.abort()
         for (const event of ['error', 'end'] as const) client.on(event, cut)
@@ -59,7 +65,8 @@ export function postgresNotifier({ connection, channel = 'typeorm_attachments' }
           if (message) hear(message)
         })
         try {
-          await client.connect()
+          const cutOff = new Promise((_, reject) => lost.signal.addEventListener('abort', reject))
+          await Promise.race([client.connect(), cutOff])
           await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
           began()
           // a connection that nobody closed may be dead all the same
@@ -69,7 +76,7 @@ export function postgresNotifier({ connection, channel = 'typeorm_attachments' }
           }
         } finally {
           ended.removeEventListener('abort', cut)
-          await client.end().catch(() => undefined)
+          await end(client)
         }
       }
     },
@@ -79,6 +86,22 @@ export function postgresNotifier({ connection, channel = 'typeorm_attachments' }
       throw new UsageError('wrong_database', `postgresNotifier() tells by the database of the rows, which is ${kind}: take another notifier`)
     },
   }
+}
+
+/** One that is not a channel's would fail each statement that tells. */
+function checkChannel(channel: string): void {
+  const length = Buffer.byteLength(channel)
+  if (length >= 1 && length <= longestName) return
+  throw new UsageError('bad_channel', `the name of a channel of PostgreSQL has 1 to ${longestName} bytes, and postgresNotifier() was given ${length}`)
+}
+
+/** Says goodbye, and does not wait for a server that does not answer. */
+async function end(client: Client): Promise<void> {
+  const waited = new AbortController()
+  const left = client.end().catch(() => undefined)
+  await Promise.race([left, sleep(patience, undefined, { signal: waited.signal })])
+  waited.abort()
+  client.connection.stream.destroy()
 }
 
 async function newClient(connection: PostgresNotifierOptions['connection']): Promise<Client> {
@@ -95,6 +118,6 @@ async function newClient(connection: PostgresNotifierOptions['connection']): Pro
 
 /** An id that is too long is left out: the version names the file. */
 function payloadOf(message: Message): string {
-  const payload = JSON.stringify(message)
-  return Buffer.byteLength(payload) > largestPayload ? JSON.stringify({ ...message, id: {} }) : payload
+  const payload = textOf(message)
+  return Buffer.byteLength(payload) > largestPayload ? textOf({ ...message, id: {} }) : payload
 }

@@ -1,4 +1,5 @@
-import { messageFrom, type Notifier } from './notifier'
+import { messageFrom, type Notifier, textOf } from './notifier'
+import { withLimit } from './with-limit'
 
 /** What is used of a client of ioredis. */
 export interface RedisClient {
@@ -26,9 +27,7 @@ export interface RedisNotifierOptions {
 /** PUBLISH and SUBSCRIBE of Redis, after each commit. */
 export function redisNotifier({ client, channel = 'typeorm-attachments' }: RedisNotifierOptions): Notifier {
   return {
-    async notify(message) {
-      await client.publish(channel, JSON.stringify(message))
-    },
+    notify: withLimit('Redis', (message) => client.publish(channel, textOf(message))),
 
     listen(hear, began) {
       const listener = client.duplicate()

@@ -59,10 +59,17 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
 
   function happened(signal: Signal): void {
     for (const wake of [...(watchers.get(signal.version) ?? [])]) wake(signal)
-    try {
-      events.emit(signal.state, signal)
-    } catch (error) {
+    const threw = (error: unknown) => {
       process.emitWarning(`a listener of attachments.events for '${signal.state}' threw: ${messageOf(error)}`, 'AttachmentWarning')
+    }
+    // one by one, for emit() ends with the first that throws, and leaves one that rejects to end the process
+    for (const listener of events.rawListeners(signal.state)) {
+      try {
+        const heard: unknown = Reflect.apply(listener, events, [signal])
+        if (heard instanceof Promise) heard.catch(threw)
+      } catch (error) {
+        threw(error)
+      }
     }
   }
 
@@ -72,12 +79,21 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
 
   const messageOfSignal = (signal: Signal): Message => ({ ...signal, from, channel: channelOf(signal.version) })
 
+  /** What cannot be told along is told after it: it must not keep a row from being written. */
+  function along(signal: Signal): Along | undefined {
+    try {
+      return notifier?.along?.(messageOfSignal(signal))
+    } catch {
+      return undefined
+    }
+  }
+
   if (events.eventNames().length > 0) listen()
   const listeners = events as EventEmitter
   listeners.on('newListener', listen)
 
   return {
-    along: (signal) => notifier?.along?.(messageOfSignal(signal)),
+    along,
 
     teller(statement) {
       let last: Promise<unknown> = Promise.resolve()
@@ -85,7 +101,7 @@ export function signalsOf({ events, notifier, channelOf }: Telling): Signals {
         async along(signal) {
           if (!notifier?.along) return undefined
           await last
-          return notifier.along(messageOfSignal(signal))
+          return along(signal)
         },
 
         tell(signal, others) {

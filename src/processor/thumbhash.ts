@@ -10,14 +10,16 @@ export interface Pixels extends Size {
 
 /** A thumbhash has seven waves at most: more pixels say no more. */
 const side = 32
+/** Fewer cannot carry them: a line, or a picture of a few pixels, would get colours that it does not have. */
+const least = 8
 /** So many are looked at, in each direction, for one of those. */
 const looks = 4
 
 /** What a picture looks like, in about 25 bytes. Looks at a few thousand pixels, so that a large picture costs no more than a small one. */
 export function thumbhashOf({ data, channels, ...from }: Pixels): Uint8Array {
   const scale = Math.min(1, side / Math.max(from.width, from.height))
-  const width = Math.max(1, Math.round(from.width * scale))
-  const height = Math.max(1, Math.round(from.height * scale))
+  const width = Math.max(least, Math.round(from.width * scale))
+  const height = Math.max(least, Math.round(from.height * scale))
   const few = new Uint8Array(width * height * 4)
   for (let at = 0; at < width * height; at++) {
     let [red, green, blue, opacity] = [0, 0, 0, 0]
