@@ -26,7 +26,7 @@ import type { Place } from './lifecycle/plan'
 import type { Ports, RetryPolicy } from './lifecycle/ports'
 import { inTime, send, warn } from './lifecycle/send'
 import type { WatchTokens } from './lifecycle/watch-token'
-import type { Along, Notifier } from './notify/notifier'
+import type { Notifier } from './notify/notifier'
 import type { Signal } from './notify/signal'
 import { type AttachmentEvents, type Signals, signalsOf, type Teller } from './notify/signals'
 import type { Storage } from './storage/storage'
@@ -34,6 +34,7 @@ import { type Binding, type BoundAttachment, bindAll, rowRef } from './typeorm/b
 import { rowsOf } from './typeorm/rows'
 import { inSavepoint, type Run, readOnPrimary, runOnPrimary } from './typeorm/run'
 import { type Committed, type Prepared, subscriber, tell } from './typeorm/subscriber'
+import { signalsFrom, tellWith } from './typeorm/told'
 
 /** What the attachments of a data source work with. */
 export interface Setup {
@@ -98,7 +99,7 @@ export class Connection {
         const left = entries.flatMap(({ left }) => left ?? [])
         const deletes = await prepareDeletes(left, isIntent, { staging, now: () => new Date() })
         const carried = await this.#carry([...jobsOf(entries).keys(), ...deletes], runner)
-        return { deletes, carried, told: await this.#tellAlong(signalsFrom(entries), runner) }
+        return { deletes, carried, told: await this.#tellWith(runner, signalsFrom(entries)) }
       },
       refused: ({ deletes }) => withdrawDeletes(deletes, staging),
       committed: (entries, prepared, run) => this.#committed(entries, prepared, run),
@@ -229,17 +230,12 @@ export class Connection {
     }
   }
 
-  /** Before a commit: who is told by the database is told with the transaction. Whether all were. */
-  async #tellAlong(signals: readonly Signal[], runner: QueryRunner): Promise<boolean> {
-    const along = signals.flatMap((signal) => this.signals.along(signal) ?? [])
-    if (along.length === 0 || along.length < signals.length || !runner.isTransactionActive) return false
-    try {
-      await inSavepoint(runner, (run) => run(...selectOf(along)))
-      return true
-    } catch (error) {
+  /** Before a commit. Whether others hear of it with the transaction. */
+  #tellWith(runner: QueryRunner, signals: readonly Signal[]): Promise<boolean> {
+    return tellWith(runner, signals, this.signals.along).catch((error) => {
       warn(`others could not be told of a transaction with it, and will be after it: ${messageOf(error)}`)
       return false
-    }
+    })
   }
 
   #teller(run: Run): Teller {
@@ -306,21 +302,4 @@ export class Connection {
 function jobsOf(entries: readonly Committed[]): Map<ProcessJob, Committed> {
   const versions = entries.map(({ job }) => job?.version)
   return new Map(entries.flatMap((entry, at) => (entry.job && versions.indexOf(entry.job.version) === at ? [[entry.job, entry]] : [])))
-}
-
-/** What is told of a transaction: each file once. */
-function signalsFrom(entries: readonly Committed[]): Signal[] {
-  const signals = entries.flatMap(({ bound, ref, intent, replaced }): Signal[] => {
-    const of = { entity: bound.entity, id: ref.id, attachment: bound.property }
-    return [
-      ...(replaced ? [{ ...of, version: replaced, state: 'removed' as const }] : []),
-      ...(intent?.file ? [{ ...of, version: intent.version, state: 'attached' as const }] : []),
-    ]
-  })
-  return [...new Map(signals.map((signal) => [`${signal.state} ${signal.version}`, signal])).values()]
-}
-
-function selectOf(along: readonly Along[]): [sql: string, parameters: unknown[]] {
-  const told = along.map(({ sql }, at) => sql(`$${at + 1}`))
-  return [`SELECT ${told.join(', ')}`, along.map(({ value }) => value)]
 }
