@@ -121,7 +121,7 @@ describe.skipIf(inject('chromium') === null).each(['Redis', 'PostgreSQL'])('in C
       await expect.poll(() => page.getByRole('progressbar').count()).toBe(3)
       await page.waitForLoadState()
       const before = await placesOf(page)
-      const worker = await app.work()
+      const first = await app.work()
       await expect.poll(() => widthsOf(page), patience).toHaveLength(3)
       expect(await placesOf(page)).toEqual(before)
       expect(await page.getByRole('status').textContent()).toMatch(/^\w+\.jpg: ready$/)
@@ -129,8 +129,13 @@ describe.skipIf(inject('chromium') === null).each(['Redis', 'PostgreSQL'])('in C
       // the page has asked for one stream, and for nothing again
       expect(asked.sort()).toEqual(['GET /', 'GET /client.mjs', 'GET /page.css', 'GET /page.mjs', 'GET /watch', 'POST /photos'])
 
-      closed = true
+      // progress is told to who listens by then
+      expect(await first.end('SIGTERM')).toBe(0)
+      const listening = page.waitForResponse(/watch/)
       await choose(page, { 'Käse & <Brot>.jpg': ['desert', 1500, 1000], 'evening.jpg': ['evening', 900, 1200] })
+      await listening
+      closed = true
+      const worker = await app.work()
       await expect.poll(() => progressOf(page, 'evening.jpg'), patience).toBe('0.25')
       // who opens the page now sees what the pictures will look like
       const other = await newPage({ viewport: phone })
