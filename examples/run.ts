@@ -28,8 +28,7 @@ async function run(): Promise<void> {
   const { release, ...processes } = commandsIn(folder)
   // where one process finds another: FUNCTIONS_PORT
   const ports = await Promise.all(Object.keys(processes).map(async (name) => [`${name.toUpperCase()}_PORT`, String(await freePort())] as const))
-  const secret = randomBytes(32).toString('hex')
-  const shared: NodeJS.ProcessEnv = { ...Object.fromEntries(ports), UPLOAD_SECRET: secret, SECRET: secret }
+  const shared: NodeJS.ProcessEnv = { ...Object.fromEntries(ports), SECRET: randomBytes(32).toString('hex') }
   const events = 'functions' in processes ? `http://127.0.0.1:${shared['FUNCTIONS_PORT']}/` : undefined
   const env = { PORT: '0', ...shared, ...process.env, ...(await servers(events)), PATH: path, TZ: 'UTC' }
   const width = Math.max(...Object.keys(processes).map((name) => name.length))

@@ -30,7 +30,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
     const { config, keys } = await serversFor()
     const [functions, converter] = [await freePort(), await freePort()]
     const ports = { FUNCTIONS_PORT: String(functions), CONVERTER_PORT: String(converter) }
-    const app = await deploy('direct-upload', { ...config, ...ports, ...broker, UPLOAD_SECRET: 'as long as secrets have to be, or longer' })
+    const app = await deploy('direct-upload', { ...config, ...ports, ...broker, SECRET: 'as long as secrets have to be, or longer' })
     const url = `http://127.0.0.1:${functions}/`
     await bucketEvents({ bucket: config['BUCKET'] as string, filter: { prefix: 'staging/' }, url, persistent: true })
     const others = await Promise.all(names.map((name) => app.work(name)))

@@ -213,6 +213,20 @@ describe('a stream', () => {
     expect(said).toEqual([])
   })
 
+  it('ends when the handler is told to, as does each that begins after that, with how its file is', async () => {
+    const { saved, attachments } = await start()
+    const stopping = new AbortController()
+    const watch = attachments.watch({ signal: stopping.signal })
+    const token = (await saved()).avatar.watchToken()
+    const before = watcherOf(await watch(streamOf([token])))
+    await expect.poll(() => before.states.length).toBe(1)
+    expect(before.ended).toBe(false)
+    stopping.abort()
+    const after = watcherOf(await watch(streamOf([token])))
+    await expect.poll(() => [before.ended, after.ended]).toEqual([true, true])
+    expect(statesOf(after)).toEqual(['processing'])
+  })
+
   it('ends also where it has begun while attachments.close() was at it', async () => {
     let stopped = () => {}
     const stopping = new Promise<void>((resolve) => (stopped = resolve))

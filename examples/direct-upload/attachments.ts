@@ -33,6 +33,6 @@ export function attachmentsWith(background: BackgroundAdapter): Attachments {
     storage: s3Storage({ ...place, prefix: 'store/' }),
     background,
     notifier,
-    secret: needed('UPLOAD_SECRET'),
+    secret: needed('SECRET'),
   })
 }

@@ -47,9 +47,11 @@ app.get<{ Params: { id: string } }>(`${onePhoto}/original`, async (request, repl
 
 // who has the token of a picture is told what each page is to show of it, when there is something new
 const stopping = new AbortController()
-const watch = attachments.watch({ show: async (picture) => ({ tile: await tile(picture), photo: await photo(picture) }) })
-const untilStop = (request: Request) => watch(new Request(request, { signal: AbortSignal.any([request.signal, stopping.signal]) }))
-app.get('/watch', toNodeHandler(untilStop))
+const watch = attachments.watch({
+  show: async (picture) => ({ tile: await tile(picture), photo: await photo(picture) }),
+  signal: stopping.signal,
+})
+app.get('/watch', toNodeHandler(watch))
 
 const files = {
   'page.css': [join(__dirname, 'page.css'), 'text/css'],

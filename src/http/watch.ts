@@ -17,6 +17,8 @@ export interface WatchOptions {
    * is told, so there may be signed URLs in it. The second parameter says whose file it is.
    */
   show?: Show
+  /** Ends streams, each after its first states: before a server waits for its open connections. */
+  signal?: AbortSignal
 }
 
 /** Against whatever keeps an answer back until there is more of it. */
@@ -26,26 +28,38 @@ const streamed = { 'content-type': 'text/event-stream', 'cache-control': 'no-cac
  * Tells pages what becomes of the files whose tokens they have. Who accepts `text/event-stream` gets a stream of events, how each file is
  * now and then each change; anybody else how they are now, in JSON. A refusal is an answer in JSON, an error is thrown.
  */
-export function watchHandler(port: WatchPort, look: Look, streams: OpenStreams, { show = (file) => file.toJSON() }: WatchOptions = {}): FetchHandler {
+export function watchHandler(
+  port: WatchPort,
+  look: Look,
+  streams: OpenStreams,
+  { show = (file) => file.toJSON(), signal }: WatchOptions = {},
+): FetchHandler {
   const setup: StreamSetup = { port, look, streams, show }
 
   async function answered(request: Request): Promise<Response> {
     if (request.method !== 'GET') return notAllowed()
     const files = filesOf(request, port)
-    if (wantsStream(request)) return new Response(await streamOf(files, request.signal), { headers: streamed })
+    if (wantsStream(request)) {
+      const ends = signal ? AbortSignal.any([request.signal, signal]) : request.signal
+      return new Response(await streamOf(files, request.signal, ends), { headers: streamed })
+    }
     const seen = await Promise.all(files.map((file) => see(file, look, show, port.topicOf)))
     return answer({ states: await Promise.all(seen.map(({ tell }) => tell())) })
   }
 
-  async function streamOf(files: readonly TokenFor[], gone: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  async function streamOf(files: readonly TokenFor[], gone: AbortSignal, ends: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const frames = await loadFrames()
     gone.throwIfAborted()
     const stream = new WatchStream(files, frames, setup)
-    gone.addEventListener('abort', () => stream.end(), { once: true })
-    return stream.begin().catch((error) => {
+    ends.addEventListener('abort', () => stream.end(), { once: true })
+    try {
+      const body = await stream.begin()
+      if (ends.aborted) stream.end()
+      return body
+    } catch (error) {
       stream.end()
       throw error
-    })
+    }
   }
 
   return (request) =>
