@@ -43,7 +43,7 @@ export interface AttachmentsOptions {
    */
   retry?: Partial<RetryPolicy>
   /**
-   * Signs the tokens of direct uploads: 32 characters or more, the same in every process. Of several the first signs, and all are
+   * Signs the tokens of direct uploads and of watching: 32 characters or more, the same in every process. Of several the first signs, and all are
    * taken, so that one can be replaced.
    */
   secret?: string | readonly string[]

@@ -1,4 +1,5 @@
 import 'reflect-metadata'
+import { gzipSync } from 'node:zlib'
 import { Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -80,6 +81,7 @@ const noJobs: Array<[string, unknown, RegExp]> = [
   ['a number', 7, /names no entity.*7/],
   ['a list', [], /names no entity.*\[\]/],
   ['an empty object', {}, /names no entity.*\{\}/],
+  ['a broken package', { kind: 'delete', entity: 'User', attachment: 'avatar', gzip: '?' }, /packed, and broken/],
 ]
 
 /** Jobs of a row, with the keys of a live file, and something wrong about each. */
@@ -181,7 +183,10 @@ describe('a queue that brings', () => {
 
   it('what it was given does it', async () => {
     const { performs, processJob, deleteJob, storage, staging, live, dataSource, processing } = await start()
-    for (const job of [processJob, deleteJob]) await performs[1]?.(JSON.parse(JSON.stringify(job)), 1)
+    // as SQS carries one that is large
+    const { kind, entity, attachment } = deleteJob
+    const packed = { kind, entity, attachment, gzip: gzipSync(JSON.stringify(deleteJob)).toString('base64') }
+    for (const job of [processJob, packed]) await performs[1]?.(JSON.parse(JSON.stringify(job)), 1)
     expect((await dataSource.manager.findOneByOrFail(User, { id: processing.id })).avatar).toMatchObject({ processing: false, error: null })
     expect([...storage.objects.keys()].sort()).toEqual([...live.keys, ...processJob.keys].sort())
     expect(await filesIn(staging)).toEqual([])

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors'
+import { unpacked } from './packed'
 
 /** Which row of which entity: the entity's name and its primary key, by property. */
 export interface RowRef {
@@ -67,7 +68,6 @@ export function keyOf(job: Job): string {
  * A job as a queue brought it. Throws a `UsageError` for anything that is not one, before anything is done because of it.
  */
 export function checkJob(given: unknown): Job {
-  const job = Object(given) as Record<string, unknown>
   const refuse = (what: string): never => {
     const said = JSON.stringify(given)?.slice(0, 200)
     throw new UsageError(
@@ -75,6 +75,15 @@ export function checkJob(given: unknown): Job {
       `this is no job of this release of typeorm-attachments, ${what}: ${said}. Nothing was done; remove it from the queue`,
     )
   }
+  // a function is given what SQS carries
+  const whole = (): unknown => {
+    try {
+      return unpacked(given)
+    } catch {
+      return refuse('it is packed, and broken')
+    }
+  }
+  const job = Object(whole()) as Record<string, unknown>
   const isText = (value: unknown) => typeof value === 'string' && value !== ''
   const isList = (value: unknown) => Array.isArray(value) && value.every(isText)
   const isNote = (value: unknown) => typeof value === 'string' && value.startsWith(noteFolder)

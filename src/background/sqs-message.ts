@@ -1,6 +1,6 @@
-import { gunzipSync, gzipSync } from 'node:zlib'
 import type { Message, SendMessageRequest } from '@aws-sdk/client-sqs'
 import type { Job } from './job'
+import { packed, unpacked } from './packed'
 
 /** What SQS carries. */
 export interface Carried {
@@ -28,9 +28,7 @@ const refused = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd]/g
 /** The job as JSON. A delete job that is too large for SQS is packed, and only says whose it is. */
 export function bodyOf(job: Job): string {
   const body = spelled(job)
-  if (Buffer.byteLength(body) <= largestBody) return body
-  const { kind, entity, attachment } = job
-  return spelled({ kind, entity, attachment, gzip: gzipSync(body).toString('base64') })
+  return Buffer.byteLength(body) <= largestBody ? body : spelled(packed(job))
 }
 
 function spelled(value: object): string {
@@ -40,9 +38,10 @@ function spelled(value: object): string {
 /** The job of a body; undefined where it is somebody else's. Whether it is complete, whoever performs it will see. */
 export function jobIn(body: string): Job | undefined {
   try {
-    const { kind, entity, attachment, gzip } = Object(JSON.parse(body))
+    const given = JSON.parse(body)
+    const { kind, entity, attachment } = Object(given)
     if (![kind, entity, attachment].every((said) => typeof said === 'string')) return undefined
-    return JSON.parse(gzip === undefined ? body : gunzipSync(Buffer.from(gzip, 'base64')).toString())
+    return unpacked(given) as Job
   } catch {
     return undefined
   }

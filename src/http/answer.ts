@@ -13,7 +13,6 @@ const statuses: Readonly<Record<string, number>> = {
   forbidden: 403,
   token_expired: 403,
   unknown_attachment: 404,
-  unknown_entity: 404,
   unknown_route: 404,
   unknown_upload: 404,
   method_not_allowed: 405,
@@ -28,7 +27,6 @@ const statuses: Readonly<Record<string, number>> = {
 /** Where our own message would tell a visitor what there is. */
 const discreet: Readonly<Record<string, string>> = {
   unknown_attachment: 'there is no such attachment',
-  unknown_entity: 'there is no such attachment',
 }
 
 interface Told {

@@ -81,7 +81,7 @@ it('says which field is wrong', async () => {
 })
 
 it.each([
-  ['404 unknown_entity', { ...asking(7), entity: 'Customer' }],
+  ['404 unknown_attachment', { ...asking(7), entity: 'Customer' }],
   ['404 unknown_attachment', { ...asking(7), property: 'constructor' }],
   ['400 bad_size', asking(-1)],
   ['400 bad_size', asking(1.5)],

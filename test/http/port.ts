@@ -20,7 +20,7 @@ export function portOn(staging: Storage, { maxSize = 1024 * 1024 } = {}): TestPo
     told: arrived,
     plan(asked, subject) {
       const { entity, property, fileName, contentType, size } = asked
-      if (entity !== 'User') throw new UsageError('unknown_entity', `there is no ${entity}: there is Customer`)
+      if (entity !== 'User') throw new UsageError('unknown_attachment', `there is no ${entity}: there is Customer`)
       if (property !== 'avatar') throw new UsageError('unknown_attachment', `there is no ${property}: there is secretPlan`)
       if (!Number.isSafeInteger(size) || size < 0) throw new UsageError('bad_size', `${size} is no size`)
       if (size === 0) throw new RefusedFileError('empty', 'the file is empty')
