@@ -67,6 +67,8 @@ export class Connection {
   readonly signals: Signals
   /** Jobs that have not begun are handed back. */
   closing = false
+  /** Nothing is told any more. */
+  #released = false
   /** For questions that are asked in somebody's transaction. */
   readonly reading: Run
   readonly #database: Database
@@ -201,6 +203,7 @@ export class Connection {
   }
 
   async release(): Promise<void> {
+    this.#released = true
     this.#release()
     await this.signals.close()
   }
@@ -243,6 +246,7 @@ export class Connection {
   #newsOf(name: AttachmentName): News {
     const { setup } = this
     return {
+      ended: () => this.#released,
       pause: pauseBetweenLooks(setup.notifier),
       watch: (version, wake) => this.signals.watch(version, wake),
       look: async (version) => (await this.ports().rows.atVersions(name.entity, name.attachment, [version]))[0]?.record ?? null,
