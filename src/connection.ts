@@ -57,6 +57,9 @@ const lookAlone = 1_000
 const lookBeside = 30_000
 export const pauseBetweenLooks = (notifier: Notifier | undefined) => (notifier ? lookBeside : lookAlone)
 
+/** PostgreSQL selects 1,664 expressions at most. */
+const mostAlong = 1_000
+
 /** For how long a process with a queue of its own may be behind. Milliseconds. */
 const longestBacklog = 24 * 60 * 60_000
 
@@ -231,7 +234,9 @@ export class Connection {
     const along = signals.flatMap((signal) => this.signals.along(signal) ?? [])
     if (along.length === 0 || along.length < signals.length || !runner.isTransactionActive) return false
     try {
-      await inSavepoint(runner, (run) => run(...selectOf(along)))
+      await inSavepoint(runner, async (run) => {
+        for (let at = 0; at < along.length; at += mostAlong) await run(...selectOf(along.slice(at, at + mostAlong)))
+      })
       return true
     } catch (error) {
       warn(`others could not be told of a transaction with it, and will be after it: ${messageOf(error)}`)
@@ -257,7 +262,8 @@ export class Connection {
   /** What follows a commit: the jobs are sent. */
   async #committed(entries: readonly Committed[], { deletes, carried, told }: Prepared, run: Run): Promise<void> {
     for (const { intent } of entries) if (intent) this.intents.consume(intent.version)
-    const teller = this.#teller(run)
+    // not on the connection of the transaction, which nobody keeps until all are told
+    const teller = this.#teller(this.#run)
     for (const signal of signalsFrom(entries)) teller.tell(signal, told ? 'were told' : 'are to be told')
     const sent = [...jobsOf(entries)].map(async ([job, { bound, owner }]) => {
       if (!carried.has(job)) await this.#sendFor(job, bound, owner, run)

@@ -328,6 +328,41 @@ describe('PostgreSQL tells with the transaction', () => {
     expect(() => postgresNotifier({ connection: 'postgres://nowhere', channel })).toThrow(expect.objectContaining({ code: 'bad_channel' }))
   })
 
+  it('of as many files as one transaction saves', async () => {
+    const url = await newDatabase()
+    const said = warnings()
+    const [web, page] = [await side(url, postgresNotifier({ connection: url }), nobody), await side(url, postgresNotifier({ connection: url }))]
+    listen(page)
+    await untilHeard(web, page)
+    const picture = await jpeg(4, 4)
+    const photos = await Promise.all(
+      Array.from({ length: 1_700 }, async (_, at) => {
+        const photo = Object.assign(new Photo(), { id: `${at}` })
+        await web.attachments.attach(photo, 'file', picture)
+        return photo
+      }),
+    )
+    await web.dataSource.manager.save(photos)
+    await vi.waitFor(() => expect(new Set(page.signals.map(({ id }) => id['id']))).toContain('1699'), { timeout: 10_000 })
+    expect(new Set(page.signals.flatMap(({ id }) => (`${id['id']}`.startsWith('probe') ? [] : [id['id']]))).size).toBe(1_700)
+    expect(said).toEqual([])
+  })
+
+  it('or after it, where it could not', async () => {
+    const url = await newDatabase()
+    const broken: Notifier = {
+      ...postgresNotifier({ connection: url }),
+      along: () => ({ sql: (parameter) => `nothing_of_ours(${parameter})`, value: '' }),
+    }
+    const [web, page] = [await side(url, broken, nobody), await side(url, postgresNotifier({ connection: url }))]
+    listen(page)
+    await untilHeard(web, page)
+    const photos = ['one', 'two', 'three'].map((id) => Object.assign(new Photo(), { id }))
+    for (const photo of photos) await web.attachments.attach(photo, 'file', await jpeg(40, 40))
+    await web.dataSource.manager.save(photos)
+    await vi.waitFor(() => expect(page.signals.slice(-3).map(({ id }) => id['id'])).toEqual(['one', 'two', 'three']))
+  })
+
   it('another kind of database is refused by connect()', async () => {
     const refused = world([Photo], { on: sqlite, notifier: postgresNotifier({ connection: 'postgres://nowhere' }) })
     await expect(refused).rejects.toMatchObject({ name: 'UsageError', code: 'wrong_database' })
