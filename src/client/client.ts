@@ -97,7 +97,7 @@ export async function send(file: Blob, form: UploadForm, options: SendOptions = 
  */
 // biome-ignore lint/suspicious/noExplicitAny: as above
 export async function watch<File = any>(tokens: readonly string[], { url, onState, signal }: WatchOptions<File>): Promise<void> {
-  const address = `${url}?${new URLSearchParams(tokens.map((token) => ['token', token]))}`
+  const address = `${url}${url.includes('?') ? '&' : '?'}${new URLSearchParams(tokens.map((token) => ['token', token]))}`
   const known: Record<string, WatchState<File>> = {}
   const take = (state: WatchState<File>) => {
     const before = known[state.token]
