@@ -68,6 +68,8 @@ export class Connection {
   readonly signals: Signals
   /** Jobs that have not begun are handed back. */
   closing = false
+  /** Nothing is told any more. */
+  #released = false
   /** For questions that are asked in somebody's transaction. */
   readonly reading: Run
   readonly #database: Database
@@ -207,6 +209,7 @@ export class Connection {
   }
 
   async release(): Promise<void> {
+    this.#released = true
     this.#release()
     await this.told()
     await this.signals.close()
@@ -245,6 +248,7 @@ export class Connection {
   #newsOf(name: AttachmentName): News {
     const { setup } = this
     return {
+      ended: () => this.#released,
       pause: pauseBetweenLooks(setup.notifier),
       watch: (version, wake) => this.signals.watch(version, wake),
       look: async (version) => (await this.ports().rows.atVersions(name.entity, name.attachment, [version]))[0]?.record ?? null,
@@ -255,7 +259,8 @@ export class Connection {
   /** What follows a commit: the jobs are sent. */
   async #committed(entries: readonly Committed[], { deletes, carried, told }: Prepared, run: Run): Promise<void> {
     for (const { intent } of entries) if (intent) this.intents.consume(intent.version)
-    const teller = this.#teller(run)
+    // not on the connection of the transaction, which nobody keeps until all are told
+    const teller = this.#teller(this.#run)
     for (const signal of signalsFrom(entries)) teller.tell(signal, told ? 'were told' : 'are to be told')
     const sent = [...jobsOf(entries)].map(async ([job, { bound, owner }]) => {
       if (!carried.has(job)) await this.#sendFor(job, bound, owner, run)

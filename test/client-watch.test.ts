@@ -28,7 +28,10 @@ const html = `<!doctype html><script type="module">
   Object.assign(globalThis, { aborter, told, pace: 1, outcome: undefined })
   globalThis.setTimeout = (resume, pause) => soon(resume, pause / globalThis.pace)
   globalThis.watching = (tokens) => {
-    const onState = (state) => told.push(state)
+    const onState = (state) => {
+      told.push(state)
+      if (globalThis.clumsy) throw { code: 'clumsy', status: 500 }
+    }
     watch(tokens, { url: '/watch', onState, signal: aborter.signal }).then(
       () => { globalThis.outcome = 'over' },
       (error) => { globalThis.outcome = error === aborter.signal.reason ? 'the reason' : { code: error.code, status: error.status } },
@@ -198,6 +201,15 @@ describe.skipIf(inject('chromium') === null)('in Chromium', () => {
     await expect.poll(states).toEqual(['a processing'])
     await page.evaluate('aborter.abort(new Error("enough"))')
     await expect.poll(outcome).toBe('the reason')
+    await expect.poll(() => [port.watchers.size, app.seen.open]).toEqual([0, 0])
+  })
+
+  it.each(['none', 'no streams'] as const)('what onState throws ends it, where the proxy is: %s', async (proxy) => {
+    const { app, page, watching, outcome, port } = await withPort('a')
+    app.proxy = proxy
+    await page.evaluate('globalThis.clumsy = true')
+    await watching(['a'])
+    await expect.poll(outcome).toEqual({ code: 'clumsy', status: 500 })
     await expect.poll(() => [port.watchers.size, app.seen.open]).toEqual([0, 0])
   })
 

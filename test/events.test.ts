@@ -1,7 +1,7 @@
 import 'reflect-metadata'
 import { type DataSourceOptions, Entity, PrimaryGeneratedColumn } from 'typeorm'
 import { expect, it, vi } from 'vitest'
-import { type Attached, Attachment, type Attachments, type Signal, type State } from '../src'
+import { type Attached, Attachment, type Attachments, memoryNotifier, type Signal, type State } from '../src'
 import { jpeg } from './support/pictures'
 import { warnings } from './support/warnings'
 import { database, heldBackground, type World, type WorldOptions, world } from './support/world'
@@ -201,6 +201,19 @@ it('ready() gives up after its timeout, and when its signal says so, and leaves 
   visitor.abort(reason)
   await expect(ready).rejects.toBe(reason)
   await expect(user.avatar.ready('thumb', { signal: visitor.signal })).rejects.toBe(reason)
+})
+
+it('ready() rejects with close(), unless its style is there by then', async () => {
+  const { attachments, dataSource, user, run } = await waiting({ notifier: memoryNotifier() })
+  const other = new User()
+  await attachments.attach(other, 'avatar', await jpeg())
+  const made = user.avatar.ready('thumb')
+  await run()
+  await dataSource.manager.save(other)
+  const late = expect(other.avatar.ready('thumb')).rejects.toMatchObject({ name: 'UsageError', code: 'not_connected' })
+  await attachments.close()
+  await late
+  expect((await made).processing).toBe(false)
 })
 
 it('ready() gives up also while it waits for the connection of whoever waits', async () => {

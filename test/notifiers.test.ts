@@ -280,7 +280,8 @@ describe('PostgreSQL tells with the transaction', () => {
       await expect(inner).rejects.toBe(undone)
     })
     await vi.waitFor(() => expect(page.signals.at(-1)).toMatchObject({ id: { id: 'outer' }, state: 'processed' }))
-    expect(new Set(page.signals.map(({ id }) => id['id']))).toEqual(new Set(['outer']))
+    const ids = new Set(page.signals.map(({ id }) => `${id['id']}`))
+    expect([...ids].filter((id) => !id.startsWith('probe'))).toEqual(['outer'])
   })
 
   it('whoever hears that a file is processed finds it so', async () => {
@@ -330,6 +331,41 @@ describe('PostgreSQL tells with the transaction', () => {
     expect(() => postgresNotifier({ connection: 'postgres://nowhere', channel })).toThrow(expect.objectContaining({ code: 'bad_channel' }))
   })
 
+  it('of as many files as one transaction saves', async () => {
+    const url = await newDatabase()
+    const said = warnings()
+    const [web, page] = [await side(url, postgresNotifier({ connection: url }), nobody), await side(url, postgresNotifier({ connection: url }))]
+    listen(page)
+    await untilHeard(web, page)
+    const picture = await jpeg(4, 4)
+    const photos = await Promise.all(
+      Array.from({ length: 1_700 }, async (_, at) => {
+        const photo = Object.assign(new Photo(), { id: `${at}` })
+        await web.attachments.attach(photo, 'file', picture)
+        return photo
+      }),
+    )
+    await web.dataSource.manager.save(photos)
+    await vi.waitFor(() => expect(new Set(page.signals.map(({ id }) => id['id']))).toContain('1699'), { timeout: 10_000 })
+    expect(new Set(page.signals.flatMap(({ id }) => (`${id['id']}`.startsWith('probe') ? [] : [id['id']]))).size).toBe(1_700)
+    expect(said).toEqual([])
+  })
+
+  it('or after it, where it could not', async () => {
+    const url = await newDatabase()
+    const broken: Notifier = {
+      ...postgresNotifier({ connection: url }),
+      along: () => ({ sql: (parameter) => `nothing_of_ours(${parameter})`, value: '' }),
+    }
+    const [web, page] = [await side(url, broken, nobody), await side(url, postgresNotifier({ connection: url }))]
+    listen(page)
+    await untilHeard(web, page)
+    const photos = ['one', 'two', 'three'].map((id) => Object.assign(new Photo(), { id }))
+    for (const photo of photos) await web.attachments.attach(photo, 'file', await jpeg(40, 40))
+    await web.dataSource.manager.save(photos)
+    await vi.waitFor(() => expect(page.signals.slice(-3).map(({ id }) => id['id'])).toEqual(['one', 'two', 'three']))
+  })
+
   it('another kind of database is refused by connect()', async () => {
     const refused = world([Photo], { on: sqlite, notifier: postgresNotifier({ connection: 'postgres://nowhere' }) })
     await expect(refused).rejects.toMatchObject({ name: 'UsageError', code: 'wrong_database' })
@@ -369,6 +405,53 @@ describe('a function, which may be frozen after its job,', () => {
     const { attachments, given } = await job(() => new Promise(() => undefined))
     expect(await attachments.perform(given)).toMatchObject({ result: 'done' })
     await vi.waitFor(() => expect(warned).toContainEqual(expect.stringContaining('the notifier did not answer')))
+  })
+})
+
+describe('who hears nothing is warned of it', () => {
+  const warned = async (notifier: Notifier) => {
+    const said = warnings()
+    const page = await side(await newDatabase(), notifier)
+    listen(page)
+    await vi.waitFor(() => expect(said).toHaveLength(1), { timeout: 5_000 })
+    return said
+  }
+
+  it('by PostgreSQL, once until it hears again', async () => {
+    const url = await newDatabase()
+    const wire = await lineTo(url)
+    const nowhere = Object.assign(new URL(url), { pathname: '/nowhere', port: wire.port })
+    const said = await warned(postgresNotifier({ connection: nowhere.href }))
+    expect(said[0]).toMatch(/is not heard, and is tried again: database "nowhere" does not exist/)
+    await vi.waitFor(() => expect(wire.taken).toBeGreaterThan(2), { timeout: 5_000 })
+    expect(said).toHaveLength(1)
+  })
+
+  it.skipIf(inject('redis') === null)('by Redis', async () => {
+    const { hostname, port } = new URL(inject('redis') as string)
+    const admin = new Redis(Number(port), hostname)
+    const name = `test-${Math.random()}`
+    await admin.acl('SETUSER', name, 'on', '>pass', '+@all', '-subscribe', 'allchannels')
+    onTestFinished(async () => {
+      await admin.acl('DELUSER', name)
+      admin.disconnect()
+    })
+    const client = new Redis(Number(port), hostname, { username: name, password: 'pass' })
+    onTestFinished(() => client.disconnect())
+    expect((await warned(redisNotifier({ client })))[0]).toMatch(/is not heard, and is tried again: NOPERM/)
+  })
+
+  it('by MQTT', async () => {
+    const broker = await Aedes.createBroker({ authorizeSubscribe: (_client, _subscription, answer) => answer(null, null) })
+    const server = createServer(broker.handle)
+    await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+    onTestFinished(async () => {
+      await new Promise<void>((closed) => broker.close(closed))
+      server.close()
+    })
+    const client = mqtt.connect(`mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    onTestFinished(() => client.endAsync(true))
+    expect((await warned(mqttNotifier({ client })))[0]).toMatch(/is not heard, and is tried again/)
   })
 })
 

@@ -18,6 +18,8 @@ export interface News {
   look(version: string): Promise<AttachmentRecord | null>
   /** Hears when it may be time to look, until the function that comes back is called. */
   watch(version: string, wake: Wake): () => void
+  /** Whether nothing will be heard any more, since the attachments were closed. */
+  ended(): boolean
   /** Milliseconds after which to look even if nothing was heard. */
   readonly pause: number
   /** A token that lets a page watch this file. Seconds. */
@@ -53,6 +55,7 @@ export async function untilReady(
     for (;;) {
       const record = await unless(givenUp.signal, news.look(version))
       if (isReady(record, style, name)) return record
+      if (news.ended()) throw new UsageError('not_connected', `'${style}' of ${name} was waited for when the attachments were closed: close() last`)
       await bell.rung()
     }
   } finally {

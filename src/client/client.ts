@@ -93,11 +93,11 @@ export async function send(file: Blob, form: UploadForm, options: SendOptions = 
  * processed, failed or removed. By one stream of events; where something between keeps them back, by asking every two seconds.
  * While no answer comes, it tries again.
  *
- * @throws UploadError where the handler refuses, such as `token_expired`; or the signal's reason
+ * @throws UploadError where the handler refuses, such as `token_expired`; the signal's reason; or what `onState` throws
  */
 // biome-ignore lint/suspicious/noExplicitAny: as above
 export async function watch<File = any>(tokens: readonly string[], { url, onState, signal }: WatchOptions<File>): Promise<void> {
-  const address = `${url}?${new URLSearchParams(tokens.map((token) => ['token', token]))}`
+  const address = `${url}${url.includes('?') ? '&' : '?'}${new URLSearchParams(tokens.map((token) => ['token', token]))}`
   const known: Record<string, WatchState<File>> = {}
   const take = (state: WatchState<File>) => {
     const before = known[state.token]
@@ -112,22 +112,21 @@ export async function watch<File = any>(tokens: readonly string[], { url, onStat
     signal?.throwIfAborted()
     if (streams) streams = await follow(address, take, isOver, signal)
     if (isOver()) return
-    try {
-      const { states } = await request('GET', address, {}, null, { signal }, 'states')
-      for (const state of states) take(state)
-    } catch (error) {
+    const { states } = await request('GET', address, {}, null, { signal }, 'states').catch((error) => {
       signal?.throwIfAborted()
       if (!mayPass(error)) throw error
       // when the server is back, streams may work again
       streams = true
-    }
+      return { states: [] }
+    })
+    for (const state of states) take(state)
     if (!isOver()) await pause(1500, signal)
   }
 }
 
-/** Takes what a stream tells until it ends, is over or given up. False where it was silent, or did not even begin. */
+/** Takes what a stream tells until it ends, is over or given up. False where it was silent, or did not even begin. Rejects as `take` throws. */
 function follow<State>(address: string, take: (state: State) => void, isOver: () => boolean, signal?: AbortSignal): Promise<boolean> {
-  return new Promise((ended) => {
+  return new Promise((ended, failed) => {
     const source = new EventSource(address)
     let timer: ReturnType<typeof setTimeout> | undefined
     let heard = false
@@ -138,10 +137,15 @@ function follow<State>(address: string, take: (state: State) => void, isOver: ()
       ended(heard)
     }
     const hear = (event: MessageEvent<string>) => {
-      const told = JSON.parse(event.data)
       heard = true
       expect(40000)
-      if (told) take(told)
+      try {
+        const told = JSON.parse(event.data)
+        if (told) take(told)
+      } catch (error) {
+        failed(error)
+        end()
+      }
       if (isOver()) end()
     }
     const expect = (within: number) => {

@@ -10,7 +10,7 @@ interface Stream {
 export interface OpenStreams {
   add(stream: Stream): void
   delete(stream: Stream): void
-  /** Says that a look has failed; the next one makes up for it. */
+  /** Says that a look has failed, once in the time of a beat; the next one makes up for it. */
   failed(error: unknown): void
   /** Ends all of them. */
   close(): void
@@ -23,12 +23,12 @@ export interface OpenStreams {
 export function openStreams(pause: number, beat = 15_000): OpenStreams {
   const streams = new Set<Stream>()
   let timers: NodeJS.Timeout[] = []
-  let lastError: unknown
+  let lastSaid: string | undefined
   return {
     add(stream) {
       streams.add(stream)
       if (timers.length > 0) return
-      timers = [every(pause, (open) => open.lookAgain()), every(beat, (open) => open.beat())]
+      timers = [setInterval(lookAgain, pause), setInterval(beatAgain, beat)]
     },
 
     delete(stream) {
@@ -38,10 +38,11 @@ export function openStreams(pause: number, beat = 15_000): OpenStreams {
     },
 
     failed(error) {
-      // one query that fails is the same error for each file that it was to look at
-      if (error === lastError) return
-      lastError = error
-      process.emitWarning(`files that pages watch could not be looked at, and will be again: ${messageOf(error)}`, 'AttachmentWarning')
+      // what fails for one file fails for many, and again with each look
+      const said = messageOf(error)
+      if (said === lastSaid) return
+      lastSaid = said
+      process.emitWarning(`files that pages watch could not be looked at, and will be again: ${said}`, 'AttachmentWarning')
     },
 
     close() {
@@ -49,9 +50,12 @@ export function openStreams(pause: number, beat = 15_000): OpenStreams {
     },
   }
 
-  function every(interval: number, act: (stream: Stream) => void): NodeJS.Timeout {
-    return setInterval(() => {
-      for (const stream of [...streams]) act(stream)
-    }, interval)
+  function lookAgain(): void {
+    for (const stream of [...streams]) stream.lookAgain()
+  }
+
+  function beatAgain(): void {
+    lastSaid = undefined
+    for (const stream of [...streams]) stream.beat()
   }
 }

@@ -1,4 +1,4 @@
-import { messageFrom, type Notifier, textOf } from './notifier'
+import { messageFrom, type Notifier, notHeard, textOf } from './notifier'
 import { withLimit } from './with-limit'
 
 /** What is used of a client of MQTT.js. */
@@ -34,7 +34,7 @@ export function mqttNotifier({ client, prefix = 'typeorm-attachments' }: MqttNot
         const message = topic.startsWith(`${prefix}/`) ? messageFrom(text.toString()) : undefined
         if (message) hear(message)
       }
-      const subscribe = () => void client.subscribeAsync(all, { qos: 1 }).then(began, () => undefined)
+      const subscribe = () => void client.subscribeAsync(all, { qos: 1 }).then(began, notHeard)
       client.on('message', take)
       client.on('connect', subscribe)
       if (client.connected) subscribe()

@@ -62,3 +62,8 @@ export function messageFrom(text: string): Message | undefined {
 export function notTold({ entity, attachment, state }: Signal, error: unknown): void {
   process.emitWarning(`others were not told that a file of ${entity}.${attachment} is ${state}: ${messageOf(error)}`, 'AttachmentWarning')
 }
+
+/** Says that nothing is heard from others. Looks at the rows make up for it, and are fewer where there is a notifier. */
+export function notHeard(error: unknown): void {
+  process.emitWarning(`what other processes tell of files is not heard, and is tried again: ${messageOf(error)}`, 'AttachmentWarning')
+}

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'pg'
 import { UsageError } from '../errors'
-import { type Message, messageFrom, type Notifier, textOf } from './notifier'
+import { type Message, messageFrom, type Notifier, notHeard, textOf } from './notifier'
 
 export interface PostgresNotifierOptions {
   /**
@@ -46,34 +46,45 @@ export function postgresNotifier({ connection, channel = 'typeorm_attachments' }
       }
 
       async function keepListening(ended: AbortSignal): Promise<void> {
+        let heard = true
+        const beginning = () => {
+          heard = true
+          began()
+        }
         while (!ended.aborted) {
-          await listenOnce(ended).catch(() => undefined)
+          await listenOnce(ended, beginning).catch((error) => {
+            if (heard && !ended.aborted) notHeard(error)
+            heard = false
+          })
           await sleep(pause, undefined, { signal: ended }).catch(() => undefined)
         }
       }
 
-      /** Returns when the connection is lost, or not wanted any more. */
-      async function listenOnce(ended: AbortSignal): Promise<void> {
+      /** Rejects when the connection is lost, or not wanted any more. */
+      async function listenOnce(ended: AbortSignal, beginning: () => void): Promise<void> {
         const client = await newClient(connection)
         if (ended.aborted) return
         const lost = new AbortController()
-        const cut = () => lost.abort()
-        for (const event of ['error', 'end'] as const) client.on(event, cut)
+        const cut = () => lost.abort(new Error('the connection was lost'))
+        client.on('error', (error) => lost.abort(error))
+        client.on('end', cut)
         ended.addEventListener('abort', cut)
         client.on('notification', ({ payload = '' }) => {
           const message = messageFrom(payload)
           if (message) hear(message)
         })
         try {
-          const cutOff = new Promise((_, reject) => lost.signal.addEventListener('abort', reject))
+          const cutOff = new Promise((_, reject) => lost.signal.addEventListener('abort', () => reject(lost.signal.reason)))
           await Promise.race([client.connect(), cutOff])
           await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
-          began()
+          beginning()
           // a connection that nobody closed may be dead all the same
           while (!lost.signal.aborted) {
             await sleep(interval, undefined, { signal: lost.signal })
             await client.query('SELECT 1')
           }
+        } catch (error) {
+          throw lost.signal.reason ?? error
         } finally {
           ended.removeEventListener('abort', cut)
           await end(client)

@@ -1,4 +1,4 @@
-import { messageFrom, type Notifier, textOf } from './notifier'
+import { messageFrom, type Notifier, notHeard, textOf } from './notifier'
 import { withLimit } from './with-limit'
 
 /** What is used of a client of ioredis. */
@@ -37,7 +37,7 @@ export function redisNotifier({ client, channel = 'typeorm-attachments' }: Redis
         const message = messageFrom(text)
         if (message) hear(message)
       })
-      const subscribe = () => void listener.subscribe(channel).then(began, () => undefined)
+      const subscribe = () => void listener.subscribe(channel).then(began, notHeard)
       listener.on('ready', subscribe)
       if (listener.status === 'ready') subscribe()
       return async () => listener.disconnect()

@@ -5,6 +5,9 @@ import type { Signals } from '../notify/signals'
 import { inSavepoint } from './run'
 import type { Committed } from './subscriber'
 
+/** PostgreSQL selects 1,664 expressions at most. */
+const mostAtOnce = 1_000
+
 /** What is told of a transaction: each file once. */
 export function signalsFrom(entries: readonly Committed[]): Signal[] {
   const signals = entries.flatMap(({ bound, ref, intent, replaced }): Signal[] => {
@@ -21,7 +24,9 @@ export function signalsFrom(entries: readonly Committed[]): Signal[] {
 export async function tellWith(runner: QueryRunner, signals: readonly Signal[], along: Signals['along']): Promise<boolean> {
   const told = signals.flatMap((signal) => along(signal) ?? [])
   if (told.length === 0 || told.length < signals.length || !runner.isTransactionActive) return false
-  await inSavepoint(runner, (run) => run(...selectOf(told)))
+  await inSavepoint(runner, async (run) => {
+    for (let at = 0; at < told.length; at += mostAtOnce) await run(...selectOf(told.slice(at, at + mostAtOnce)))
+  })
   return true
 }
 

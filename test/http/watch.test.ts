@@ -4,6 +4,7 @@ import { lookTogether } from '../../src/http/look-together'
 import { openStreams } from '../../src/http/open-streams'
 import { watchHandler } from '../../src/http/watch'
 import type { WatchPort } from '../../src/http/watch-port'
+import { warnings } from '../support/warnings'
 import { addressOf, streamOf, watcherOf } from '../support/watching'
 import { bare } from './servers'
 import { type TestWatchPort, watchPort } from './watch-port'
@@ -157,6 +158,18 @@ it('all streams have two timers, and none when there is none', () => {
   expect(timers()).toBe(before + 2)
   streams.delete(other)
   expect(timers()).toBe(before)
+})
+
+it('what goes on failing is a warning now and then', async () => {
+  const said = warnings()
+  const port = watchPort('a')
+  watcherOf(await handlerOn(port, 5).watch(streamOf(['a'])))
+  port.beforeAnswer = () => {
+    throw new Error('the database is away')
+  }
+  const looks = port.looks.length
+  await expect.poll(() => port.looks.length).toBeGreaterThan(looks + 10)
+  expect(said).toEqual([expect.stringContaining('the database is away')])
 })
 
 it('who asks while a query is under way is answered by the next, in hundreds', async () => {
