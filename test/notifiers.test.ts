@@ -158,8 +158,10 @@ async function save({ attachments, dataSource }: Side, id: string): Promise<Phot
 async function untilHeard(from: Side, to: Side): Promise<void> {
   await vi.waitFor(
     async () => {
-      const { id } = await save(from, `probe ${Math.random()}`)
-      await vi.waitFor(() => expect(to.signals).toContainEqual(expect.objectContaining({ id: { id }, state: 'processed' })), {
+      const probe = await save(from, `probe ${Math.random()}`)
+      const { id } = probe
+      await from.dataSource.manager.remove(probe)
+      await vi.waitFor(() => expect(to.signals).toContainEqual(expect.objectContaining({ id: { id }, state: 'removed' })), {
         timeout: 200,
         interval: 10,
       })
