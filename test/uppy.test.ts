@@ -32,13 +32,15 @@ async function codeOfDocs(version: 5 | 6, options: string): Promise<string> {
   const [, code = ''] = /```ts\n(import AwsS3[^`]+)```/.exec(await docs) ?? []
   const [, plugin6, plugin5 = ''] = /uppy\.use\(AwsS3, (\{.*?\})\) \/\/ Uppy 5: (\{.*?\})\n/.exec(code) ?? []
   const plugin = (version === 5 ? plugin5 : plugin6) as string
-  return code.replace(/^import .*\n/gm, '').replace(/use\(AwsS3, .*\n/, `use(AwsS3, { ...${plugin}, ${options} })\n`)
+  // a browser knows neither types nor packages
+  const plain = code.replace(/^import .*\n/gm, '').replace('<Meta, Body>', '')
+  return plain.replace(/use\(AwsS3, .*\n/, `use(AwsS3, { ...${plugin}, ${options} })\n`)
 }
 
 /** The rule of the docs, for a page of this origin. */
 async function ruleOfDocs(origin: string): Promise<CORSRule[]> {
-  const [, rules = ''] = /```json\n(\[\{ "AllowedOrigins".+\])\n/.exec(await docs) ?? []
-  return JSON.parse(rules.replace('https://shop.example.com', origin))
+  const [, configuration = ''] = /--cors-configuration '([^']+)'/.exec(await docs) ?? []
+  return JSON.parse(configuration.replace('https://app.example.com', origin)).CORSRules
 }
 
 const html = (code: string) => `<!doctype html><input type="file"><script type="module">

@@ -79,12 +79,17 @@ function began(child: ChildProcess, name: string, word: string): Promise<void> {
   })
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((found, failed) => {
-    const server = createServer().once('error', failed)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => found(port))
-    })
+/** A free port, below those that the system gives to outgoing connections: one of them might take it before the server does. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000)
+    if (await isFree(port)) return port
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((found) => {
+    const server = createServer().once('error', () => found(false))
+    server.listen(port, '127.0.0.1', () => server.close(() => found(true)))
   })
 }
