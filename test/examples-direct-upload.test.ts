@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import type { BrowserContextOptions, Locator, Page, Request } from 'playwright-core'
 import sharp from 'sharp'
-import { describe, expect, inject, it } from 'vitest'
+import { describe, expect, inject, it, onTestFinished } from 'vitest'
 import { upload } from '../examples/demo/picture'
 import { freePort } from '../examples/services/throw-away'
 import { type App, deploy, serversFor } from './support/app'
@@ -32,19 +33,26 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
     const ports = { FUNCTIONS_PORT: String(functions), CONVERTER_PORT: String(converter) }
     const app = await deploy('direct-upload', { ...config, ...ports, ...broker, SECRET: 'as long as secrets have to be, or longer' })
     const url = `http://127.0.0.1:${functions}/`
+    // where nobody listens at all, the gateway would give the events up for good
+    const unavailable = createServer((_, response) => void response.writeHead(503, { connection: 'close' }).end()).listen(functions, '127.0.0.1')
+    onTestFinished(() => void unavailable.close())
+    async function beginFunctions() {
+      await new Promise((closed) => unavailable.close(closed))
+      return app.work('functions')
+    }
     await bucketEvents({ bucket: config['BUCKET'] as string, filter: { prefix: 'staging/' }, url, persistent: true })
     const others = await Promise.all(names.map((name) => app.work(name)))
     const page = await newPage(screen)
     const requests: Request[] = []
     page.on('request', (request) => requests.push(request))
     await page.goto(app.url)
-    return { app, others, page, keys, requests }
+    return { app, others, page, keys, requests, beginFunctions }
   }
 
   it(
     'pictures and texts go from the page to S3, and functions make of them what the page shows',
     async () => {
-      const { app, others, page, keys, requests } = await setUp(['converter', 'clock'], broker)
+      const { app, others, page, keys, requests, beginFunctions } = await setUp(['converter', 'clock'], broker)
       await page.evaluate(noteProgress)
       await slowLine(page, 4_000_000)
       const large = await photo(3000, 2000).png().toBuffer()
@@ -60,7 +68,7 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
       const frame = itemOf(page, 'beach.png').locator('.frame')
       const before = (await frame.boundingBox()) as Box
       expect(before.width / before.height).toBeCloseTo(3 / 2, 1)
-      others.push(await app.work('functions'))
+      others.push(await beginFunctions())
 
       for (const name of ['beach.png', 'Käse & <Brot>.jpg', 'small.png']) await expect.poll(() => shownWidth(page, name), patience).toBeGreaterThan(0)
       expect(await frame.boundingBox()).toMatchObject({ width: before.width, height: before.height })
@@ -149,8 +157,8 @@ describe.skipIf(!sendsEvents || inject('chromium') === null)('direct upload', ()
   it.runIf(process.env['SCREENSHOTS'] === '1')(
     'SCREENSHOTS=1 takes the one that the README shows',
     async () => {
-      const { app, page } = await setUp(['converter'], broker, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 1.5 })
-      const functions = await app.work('functions')
+      const { page, beginFunctions } = await setUp(['converter'], broker, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 1.5 })
+      const functions = await beginFunctions()
       const { 'woods.jpg': woods, ...first } = await scenery()
       await page.getByLabel('Texts').setInputFiles(await files({ 'goethe.txt': Buffer.from(poem) }))
       await expect.poll(() => shownWidth(page, 'goethe.txt'), patience).toBeGreaterThan(0)
