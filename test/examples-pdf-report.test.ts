@@ -13,14 +13,12 @@ const patience = { timeout: 120_000, interval: 100 }
 it(
   'a report is rendered and stored by the worker, also after one was killed, and then is a file to save for an hour',
   async () => {
-    let [ordered, halfWay] = [false, false]
-    // a worker that sends what it renders gets no answer
+    let [ordered, halfWay, killed] = [false, false, false]
+    // a worker that sends what it renders gets no answer, however often it tries
     const sending = () => {
       halfWay = true
     }
-    const proxy = await startFaultProxy(inject('s3').endpoint, (operation) =>
-      operation === 'PutObject' && ordered && !halfWay ? sending : undefined,
-    )
+    const proxy = await startFaultProxy(inject('s3').endpoint, (operation) => (operation === 'PutObject' && ordered && !killed ? sending : undefined))
     onTestFinished(() => proxy.stop())
     const { config, keys } = await serversFor()
     const app = await deploy('pdf-report', { ...config, S3_ENDPOINT: proxy.url })
@@ -31,6 +29,7 @@ it(
     const report = await order(app, { title: 'Harvest', pages: 100 })
     await expect.poll(() => halfWay, patience).toBe(true)
     await victim.end('SIGKILL')
+    killed = true
     const waiting = await ask(report)
     expect([waiting.status, await waiting.json()]).toEqual([202, { state: 'rendering' }])
 

@@ -9,8 +9,10 @@ export function browserPages(): (options?: BrowserContextOptions) => Promise<Pag
   let browser: Promise<Browser> | undefined
   afterAll(async () => (await browser)?.close())
   return async (options) => {
-    // root may start it without its sandbox only, and there need not be a graphics card
-    browser ??= chromium.launch({ executablePath: inject('chromium') as string, args: ['--no-sandbox', '--disable-gpu'] })
+    // root may start it without its sandbox only, and there need not be a graphics card; names of files are in UTF-8, also where
+    // nobody has set a locale
+    const env = { ...process.env, LC_ALL: 'C.UTF-8' } as Record<string, string>
+    browser ??= chromium.launch({ executablePath: inject('chromium') as string, args: ['--no-sandbox', '--disable-gpu'], env })
     const context = await (await browser).newContext(options)
     onTestFinished(() => context.close())
     return context.newPage()
