@@ -200,6 +200,21 @@ describe.each(places)('what a browser uploads to a staging on %s', (place) => {
     expect(user.avatar).toMatchObject({ contentType: 'image/png', width: 30, height: 20 })
   })
 
+  it('has the size that was signed, whoever has put it there', async () => {
+    const { attachments, upload, staged, staging } = await setUp()
+    const bytes = await photo
+    for (const other of [Buffer.concat([bytes, Buffer.alloc(1)]), bytes.subarray(0, -1)]) {
+      const { token } = await upload(bytes)
+      const [key] = await staged()
+      await staging.write(key as string, other, { contentType: 'image/jpeg' })
+      await expect(attachments.attach(new User(), 'avatar', fromDirectUpload(token))).rejects.toMatchObject({
+        name: 'RefusedFileError',
+        code: 'size_mismatch',
+      })
+      expect(await staged()).toEqual([])
+    }
+  })
+
   it('is refused where the attachment does not take it, before a byte is sent', async () => {
     const { handler } = await setUp()
     const asked = { entity: 'User', property: 'avatar', fileName: 'a.jpg', contentType: 'image/jpeg', size: 1000 }

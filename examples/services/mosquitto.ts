@@ -19,8 +19,18 @@ export function mosquittoInstalled(): boolean {
   return spawnSync('/bin/sh', ['-c', `${path}; command -v mosquitto`]).status === 0
 }
 
-/** A throw-away MQTT broker that keeps nothing. It ends with this process, however that ends. */
-export async function startMosquitto(): Promise<Mosquitto> {
+/**
+ * A throw-away MQTT broker that keeps nothing. It ends with this process, however that ends. Where a port is taken before the broker has
+ * it, others are tried.
+ */
+export async function startMosquitto(tries = 3): Promise<Mosquitto> {
+  return start().catch((error) => {
+    if (tries <= 1) throw error
+    return startMosquitto(tries - 1)
+  })
+}
+
+async function start(): Promise<Mosquitto> {
   const account = unprivileged('mosquitto')
   const folder = mkdtempSync(join(tmpdir(), 'attachments-mqtt-'))
   if (account.uid !== undefined) chownSync(folder, account.uid, account.gid as number)

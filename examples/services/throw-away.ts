@@ -79,10 +79,15 @@ function began(child: ChildProcess, name: string, word: string): Promise<void> {
   })
 }
 
+/** So that several servers that start at the same time are not given the same. */
+const given = new Set<number>()
+
 /** A free port, below those that the system gives to outgoing connections: one of them might take it before the server does. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 10_000 + Math.floor(Math.random() * 20_000)
+    if (given.has(port)) continue
+    given.add(port)
     if (await isFree(port)) return port
   }
 }
